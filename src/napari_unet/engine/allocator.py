@@ -1,8 +1,8 @@
-"""Memory of the CPU that is freed is kept for what comes next.
+"""Freed CPU memory is kept by the process for the next arrays.
 
-Each tile and each step of training needs the same large arrays anew. By default the C
-library gives such an array back to the system when it is freed and asks for it again at
-once, and the system fills each page with zeros: that takes a good part of the time.
+Each tile and each step of training allocates the same large arrays again. By default
+the C library returns them to the system when they are freed, and the system fills each
+new page with zeros, which takes a good part of the time.
 
 A thread other than the main one gets memory from an arena of its own, in which no array
 above 64 MB fits and nothing is kept; so there is one arena for all.
@@ -21,11 +21,11 @@ _LARGEST = 2**31 - 1
 
 @cache
 def keep_freed_memory() -> None:
-    """Have this process keep what it frees; with other C libraries than glibc nothing.
+    """Make this process keep freed memory; without glibc this does nothing.
 
-    What was given back, by `give_back`, is not kept. Threads have the same if there was
-    none before this call: arenas that exist stay in use. Where other programs begin
-    threads, `MALLOC_ARENA_MAX=1` in the environment does it.
+    `give_back` returns what is kept so far. It holds for threads too if there were none
+    before this call, since existing arenas stay in use; otherwise
+    `MALLOC_ARENA_MAX=1` in the environment does it.
     """
     if _is_glibc():
         library = ctypes.CDLL(None)

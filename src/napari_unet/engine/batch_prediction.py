@@ -1,4 +1,4 @@
-"""Prediction of many files: one that fails costs only itself."""
+"""Prediction of many files; a failure of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ def predict_files(
 ) -> Generator[Event, None, None]:
     """Predict files into the predictor's folder; arguments as for its `events`.
 
-    What another run with the same settings is at work on comes last, if it is not done
-    by then. With tables of cells comes a summary, with a row for each image.
+    Files on which another run with the same settings works come last, if they are not
+    done by then. Tables of cells are summarised, with a row for each image.
 
     Yields
     ------
     Event
         `FileBegun`, the events of `FilePredictor.events`, and one `FilePredicted` for
         each file, also if it could not be predicted; `FileWaits` now and then while
-        only files are left that others are at work on.
+        only files are left on which others work.
 
     Raises
     ------
     ValueError
         If two files have one name, or an output would replace an input.
     OSError
-        If the folder cannot be written to, or another run is at work in it with another
+        If the folder cannot be written to, or another run works in it with another
         model or other settings.
     """
     files = distinct_files(files)
@@ -103,7 +103,7 @@ def conclude(
     *,
     complete: bool,
 ) -> None:
-    """Sum up the tables, and note what was used if all went well."""
+    """Summarise the tables; after success, record what the results were made from."""
     if TABLE in folder.kinds:
         write_summary(folder, files)
     if complete:
@@ -114,7 +114,7 @@ def conclude(
 def _on_workers(
     pool: Pool, job: FilesJob, files: Sequence[tuple[int, Path]]
 ) -> Generator[Event, None, Outcome]:
-    """Have each worker predict files of its own; what is left is to be cut."""
+    """Predict files on workers, one worker each; large ones are left for steps."""
     from napari_unet.engine.cluster.files import predict_on_workers
 
     cut = [row for row in files if is_in_folder(split_number(row[1])[0])]

@@ -1,4 +1,4 @@
-"""Which device computes, in which precision, and how much memory it has left."""
+"""The choice of device and precision, and the free memory of a device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def choose_device(wanted: str = "auto") -> torch.device:
     """Return the device to compute on: auto, cpu, cuda, cuda:N or mps.
 
-    auto takes CUDA, then MPS, then the CPU. One that is not known or not there is a
+    auto prefers CUDA, then MPS, then the CPU. One that is unknown or missing is a
     ValueError.
     """
     if wanted == "auto":
@@ -44,7 +44,7 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def why_not_cuda() -> str:
-    """Say in words how many CUDA devices there are, and why none if none."""
+    """Return a sentence on the number of CUDA devices, or why there is none."""
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} CUDA device(s) found"
     if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
@@ -55,7 +55,7 @@ def why_not_cuda() -> str:
 def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:
     """Return the precision: 16 bits only where the hardware computes them natively.
 
-    One that is not known, or fp16 for a CPU, is a ValueError.
+    One that is unknown, or fp16 for a CPU, is a ValueError.
     """
     if wanted == "auto":
         return _native_precision(device)
@@ -80,7 +80,7 @@ def single(values: ArrayLike, device: torch.device) -> torch.Tensor:
 
 
 def free_memory(device: torch.device) -> int:
-    """Return the memory that can still be taken on a device, in bytes."""
+    """Return the free memory of a device, in bytes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
@@ -138,6 +138,6 @@ def _cpu_has_bf16() -> bool:
 
 
 def _onednn_takes_bf16() -> bool:
-    """Whether the library that convolves uses it: ONEDNN_MAX_CPU_ISA may forbid it."""
+    """Whether oneDNN uses bfloat16: ONEDNN_MAX_CPU_ISA may forbid it."""
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
     return supported is None or bool(supported())

@@ -46,25 +46,25 @@ if TYPE_CHECKING:
     from napari_unet.io.prediction_folder import PredictionFolder
     from napari_unet.io.provenance import Provenance
 
-# What networks give, and how it is written.
+# Outputs of networks, and their writers.
 _OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
-# Probabilities up to which an image is predicted in memory, in bytes: a laptop's.
+# Bytes of probabilities up to which an image is predicted in memory (of a laptop).
 _IN_MEMORY = 2**31
 
 
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
-    `card` is that of the network's model, `model` its file, and `stamp` a hash of what
-    the model is, by default of the file; `folder` is where to write, and `sizes` how
-    OME-Zarr images are cut, and others whose probabilities have more than `in_memory`
-    bytes. With `channel`, from 1, the network sees this one alone, and all are
-    measured. Settings that do not go with the model's classes are a ValueError, and a
-    package that is missing for them a ModuleNotFoundError.
+    `card` is that of the network's model, `model` its file, and `stamp` a hash of the
+    model, by default of the file. `sizes` are those of the blocks of OME-Zarr images,
+    and of others whose probabilities have more than `in_memory` bytes. With `channel`,
+    from 1, the network sees this channel only, and all are measured. Settings that do
+    not fit the model's classes are a ValueError, a package that is missing for them a
+    ModuleNotFoundError.
 
     With a `pool` its workers compute, and the network is the pool's. Without `by_steps`
-    nothing comes of an image that is cut. Of `sent` are pixels and origin of images
-    whose files are on another computer; a file or folder stands for each.
+    an image that would be cut into blocks is skipped. `sent` has pixels and origin of
+    images whose files are on another computer, by a path that stands for each.
     """
 
     def __init__(
@@ -102,12 +102,12 @@ class FilePredictor:
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
     ) -> Generator[Event, None, None]:
-        """Predict one file and write what the folder is to hold of it.
+        """Predict one file and write the kinds of results of the folder.
 
-        An OME-Zarr, and what does not fit into memory, becomes OME-Zarrs block by
-        block; after a crash it goes on. The axes are read from the file if not given.
-        With `overwrite`, results that are there are made again. The events are those of
-        `predict`, the last without its array, `BlockDone` for blocks, and
+        An OME-Zarr, or an image that does not fit into memory, becomes OME-Zarrs block
+        by block; after a crash it is resumed. The axes are read from the file if not
+        given. With `overwrite`, existing results are made again. The events are those
+        of `predict`, the last without its array, `BlockDone` for blocks, and
         `FilePredicted`.
 
         Raises
@@ -115,9 +115,9 @@ class FilePredictor:
         ValueError
             If the file cannot be read, or does not fit the model.
         FileExistsError
-            If something is there that is not to be replaced.
+            If a result exists that is not to be replaced.
         BusyError
-            If another process is at work on it.
+            If another process works on it.
         OSError
             If something cannot be read or written.
         """
@@ -140,7 +140,7 @@ class FilePredictor:
             if stored := self._stored(file, kinds, made):
                 cells = yield from self._of_cells(file, image, *stored, kinds, made)
             else:
-                if not large:  # else it is looked at window by window
+                if not large:  # else it is checked window by window
                     check_finite(self._seen(image))
                 predict_image = self._on_disk if large else self._in_memory
                 cells = yield from predict_image(file, image, kinds, made)
@@ -158,7 +158,7 @@ class FilePredictor:
     ) -> FilesJob:
         """Return the job with which workers of a pool predict files, see `events`.
 
-        `claim` is a file that is there for as long as they are to go on.
+        `claim` is a file; they stop once it is removed.
         """
         return FilesJob(
             pool.source,
@@ -178,7 +178,7 @@ class FilePredictor:
 
     @property
     def basis(self) -> PredictionBasis:
-        """What all results are made from besides the images."""
+        """Model and settings of all results."""
         return PredictionBasis(
             self._file,
             self._sha256,
@@ -189,11 +189,11 @@ class FilePredictor:
         )
 
     def _seen(self, image: Image) -> Image:
-        """Return what the network sees of an image."""
+        """Return the channels of an image that the network sees."""
         return image if self._channel is None else image.channel(self._channel)
 
     def _is_large(self, image: Image) -> bool:
-        """Whether the probabilities of an image are not to be kept in memory."""
+        """Whether the probabilities of an image are too large for memory."""
         planes = image.size("t") * image.size("z")
         pixels = planes * prod(image.field_shape(2))
         classes = self._card.architecture.classes
@@ -206,9 +206,9 @@ class FilePredictor:
     def _stored(
         self, file: Path, kinds: Sequence[str], made: Provenance
     ) -> tuple[Image, Image] | None:
-        """Return cells and probabilities if they are there and nothing else is to be.
+        """Return existing cells and probabilities if only results of cells are missing.
 
-        Then the network need not run for what is made from them.
+        Then the network need not run.
         """
         if any(kind not in OF_CELLS for kind in kinds):
             return None
@@ -231,7 +231,7 @@ class FilePredictor:
             "tile": self._settings.tile,
             "axes": image.axes,
             "sizes": asdict(self._sizes),
-            "steps": 2,  # what is noted, and how, when that changes
+            "steps": 2,  # version of the recorded steps
         }
         targets = {
             kind: self.folder.target(file, kind, large=True)
@@ -272,7 +272,7 @@ class FilePredictor:
                 try:
                     yield from self._of_cells(file, image, *found, others, made)
                 except ValueError as error:
-                    problem = error  # which is none of the arrays
+                    problem = error  # the arrays are complete
             prediction.publish()
         if problem is not None:
             raise problem
@@ -372,9 +372,9 @@ class FilePredictor:
         kinds: Sequence[str],
         made: Provenance,
     ) -> Generator[BlockDone, None, int]:
-        """Write what is made from the cells; return their number.
+        """Write the results of cells; return the number of cells.
 
-        A ValueError says what formats cannot hold; the others are written.
+        A ValueError says what a format cannot hold; all other files are written.
         """
         classes = self._card.classes
         fields = cells.size("t")  # a stack is measured as a volume
@@ -385,7 +385,7 @@ class FilePredictor:
         if self._tracks(image):
             factors = self._network.factors(image, self._settings)
             segmentation = self._network.for_image(self._segmentation, factors)
-            # they have the ids of their tracks, which are found again with the parents
+            # cells have the ids of their tracks already; this finds the parents
             following = track_frames(cells, segmentation)
             parents = (yield from with_progress(following, "tracks", fields)).parents
         measuring = cell_table(

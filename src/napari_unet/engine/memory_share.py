@@ -1,8 +1,8 @@
-"""Memory that this process may still take: of the machine, of its share of it.
+"""Memory that this process can still allocate, within the limits of its groups.
 
 In a container, and in a job of a cluster, a control group has a limit far below the
-memory of the machine, and the system ends whoever goes beyond it. A worker of a Dask
-cluster has one that its cluster gave it.
+memory of the machine, and the system ends processes beyond it. A worker of a Dask
+cluster has a limit set by the cluster.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pathlib import Path
 import psutil
 
 _GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-# Files of a group that hold its limit and its use, and what counts as used there but
-# is given up when memory gets short; of version 2 and 1 of control groups.
+# Files with the limit and use of a control group, and fields of reclaimable memory that
+# counts as used; of versions 2 and 1.
 _FILES = (
     ("", "memory.max", "memory.current", "inactive_file"),
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
-# Of this process, in bytes; None: no other than the system's.
+# Limit of this process in bytes; None for that of the system.
 _share: int | None = None
 
 
 def set_share(limit: int | None) -> None:
-    """Bound the memory of this process, in bytes."""
+    """Set the limit of this process, in bytes."""
     global _share
     _share = limit
 
 
 def available() -> int:
-    """Return the bytes that can still be taken."""
+    """Return the bytes that can still be allocated."""
     free = [int(psutil.virtual_memory().available), *_in_groups()]
     if _share is not None:
         free.append(_share - psutil.Process().memory_info().rss)

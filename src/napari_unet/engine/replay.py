@@ -1,4 +1,4 @@
-"""A training run, and what was predicted with its model, done again from its folder."""
+"""Replay of a training run and of predictions with its model, from its folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def replay(
     folder: Path, *, images: Path | None = None, device: str | None = None
 ) -> Generator[Event, None, None]:
-    """Train again as a run did; the events are those of `train`.
+    """Repeat the training of a run; the events are those of `train`.
 
     On the same machine and with the same packages, the model is the same to the last
     bit, but for GPUs, which sum in no fixed order.
@@ -99,7 +99,7 @@ def predict_again(
     images: Path | None = None,
     device: str | None = None,
 ) -> Generator[Event, None, None]:
-    """Predict what was predicted with the model of a run, with one that is its like.
+    """Repeat the predictions with the model of a run, with its replayed model.
 
     The events are those of `predict_files`. Arguments are as for `replay`.
     """
@@ -137,7 +137,7 @@ def _repeatable(folder: Path) -> TrainedRun:
 
 
 def _check_unchanged(run: TrainingRun, record: TrainedRun) -> None:
-    """Refuse images that are not those the run learnt from."""
+    """ValueError if images have changed since the run."""
     then = [field.sha256 for field in record.fields]
     now = list(run.log.fingerprints)
     if now == then:

@@ -1,4 +1,4 @@
-"""Tries the models of the package on a part of an image, and takes one."""
+"""Choice of a model of the package by a trial on a part of an image."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from napari_unet.core.starters import Starter, Trial
     from napari_unet.engine.network.network import Network
 
-# Side of the part that is looked at, in pixels: some cells of any kind, in a second.
-# Grey values are measured in a larger one.
+# Sides of the part that is predicted, enough for some cells of any kind within a
+# second, and of the larger one in which grey values are measured, in pixels.
 _SIDE, _AROUND = 320, 1024
 
 
@@ -80,9 +80,9 @@ def choose_by_first(
 ) -> Iterator[Event | None]:
     """Choose the starter for many files by the first of them that can be read.
 
-    `axes` are those of the files where they do not tell, `channel` is the one that the
-    network sees, from 1; else as `choose_starter`. Where no file can be read, the error
-    of the first is raised.
+    `axes` are those of files without names of axes, `channel` is that of the network,
+    from 1; else as `choose_starter`. If no file can be read, the error of the first is
+    raised.
     """
     first: Exception | None = None
     for file in files:

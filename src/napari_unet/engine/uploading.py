@@ -1,4 +1,4 @@
-"""Results that are copied to an object store as soon as they are complete."""
+"""Upload of results to an object store as soon as they are complete."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def uploaded(
     events: Iterator[Event], folder: PredictionFolder, url: str
 ) -> Iterator[Event]:
-    """Pass events on; before a file is told as predicted its results are copied.
+    """Pass events on; before the last event of a file its results are copied.
 
-    They have the same names under the URL as in the folder. `BlockDone` tells how far
-    each is; an OSError that one cannot be copied.
+    Names under the URL are those in the folder. `BlockDone` reports the progress; an
+    OSError says that a result cannot be copied.
     """
     for event in events:
         if isinstance(event, FilePredicted) and event.problem is None:

@@ -1,8 +1,8 @@
-"""What a training run went through beside its settings: enough to run it again.
+"""The log of a training run: with its settings, all that a replay needs.
 
-The random numbers of a run come from its seed. What else decides is what it learnt
-from, as that was then, and the clock: of a budget in minutes it makes the learning rate
-of each step, and when the network is judged.
+The random numbers of a run come from its seed. The result also depends on the data as
+they were then, and on the clock: with a budget in minutes it determines the learning
+rate of each step, and when the network is validated.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Field
     from napari_unet.core.model import Model
 
-_FAST = 1  # level of compression: labels are small at any, and a person waits
+_FAST = 1  # fast compression: labels are small at any level, and a person waits
 
 
 class Timetable(Settings):
-    """What the clock decided in a run of one network."""
+    """The decisions by the clock in a run of one network."""
 
     progress: tuple[float, ...] = ()  # share of the budget used before each step
-    validated: tuple[int, ...] = ()  # steps after which the network was judged
+    validated: tuple[int, ...] = ()  # steps after which the network was validated
     seconds: tuple[float, ...] = ()  # of each row of the history
     ended: float = 0.0  # seconds at the end
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedAnnotation:
-    """An annotation that no stroke changes any more, in little memory.
+    """A compressed copy of an annotation, which no stroke changes any more.
 
-    What is unlabelled in finished parts is background in it.
+    Unlabelled pixels in finished parts are background in it.
     """
 
     packed: bytes
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoggedCorrection:
-    """Annotation that changed while the network learnt."""
+    """Annotation that changed during the training."""
 
     step: int  # steps that were done by then
     field: Field
@@ -91,12 +91,12 @@ class LoggedCorrection:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunLog:
-    """What a run went through."""
+    """The data and decisions of a run."""
 
     known: tuple[tuple[Field, Known], ...]  # in the order in which it was read
     corrections: tuple[LoggedCorrection, ...]
     timetables: tuple[Timetable, ...]  # one for each network
-    threads: int  # that computed, as sums depend on how they are shared out
+    threads: int  # of torch, as sums depend on their number
     # SHA-256 of the pixels of each of `known`, as in the card's records of images
     fingerprints: tuple[str, ...]
     digest: bytes  # of `known`
@@ -131,7 +131,7 @@ class RunLog:
 
 @dataclass(slots=True, eq=False)
 class Recorder:
-    """Keeps what a run begins to learn from, and what is corrected of it."""
+    """Collects the data of a run at its start, and the corrections."""
 
     known: list[tuple[Field, Known]] = field(default_factory=list)
     corrections: list[LoggedCorrection] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a network learns from: fields with targets, and the part held out."""
+"""The training set: fields with targets, and the part held out for validation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import GreyScale, Normalisation
     from napari_unet.core.settings import BorderWeights
 
-# Fewer held-out pixels of any class than this say nothing about a network.
+# Least held-out pixels of each class for a meaningful score.
 _ENOUGH_PIXELS = 200
 # From this many annotated fields on, whole fields may be held out.
 _MANY_FIELDS = 6
@@ -34,23 +34,23 @@ _MANY_FIELDS = 6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """A plane or volume that an image is to become."""
+    """The target image of a plane or volume."""
 
     field: Field
-    scale: GreyScale  # from its grey values to what the network gives
+    scale: GreyScale  # from its grey values to the output of the network
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Example:
-    """A plane or volume of which something is known."""
+    """A plane or volume with its annotation or target."""
 
     field: Field
     scale: GreyScale  # normalisation of the image
-    # class of each pixel, `IGNORED` where nothing is known or to be learnt; with a
+    # class of each pixel, `IGNORED` without annotation and where held out; with a
     # target 0 elsewhere
     classes: NDArray[np.uint8]
     border: NDArray[np.float32]  # border weight of each pixel (Eq. 2, second term)
-    target: Target | None = None  # what it is to become, if that is no classes
+    target: Target | None = None  # None where classes are learnt
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -59,7 +59,7 @@ class Example:
 
     @property
     def wanted(self) -> Target:
-        """What it is to become; a ValueError says that it has no target."""
+        """The target; a ValueError says that there is none."""
         if self.target is None:
             raise ValueError("an image without target cannot be learnt.")
         return self.target
@@ -67,7 +67,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """A part of an example that is predicted to judge the network."""
+    """A part of an example that is predicted for validation."""
 
     example: Example
     box: Box
@@ -75,7 +75,7 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSet:
-    """Examples to learn from, parts to judge by, and in words how they were parted."""
+    """Examples to train on, held-out parts, and a sentence on the split."""
 
     examples: tuple[Example, ...]
     held_out: tuple[HeldOut, ...]
@@ -96,7 +96,7 @@ def make_example(
     t, z = frame_of(field, normalisation)
     scale = measure(field.image, t, normalisation, z, spread=True)
     if field.image.data.dtype.kind == "f":
-        # of a large frame the statistics may see only a part
+        # the statistics of a large frame may be of a part only
         check_finite(field.image, field.read())
     targets = annotation.targets()
     border = border_weights(
@@ -112,7 +112,7 @@ def make_example(
 def at_scale(
     field: Field, annotation: Annotation, scale: float
 ) -> tuple[Field, Annotation]:
-    """Return a field and what is known of it at another size.
+    """Return a field and its annotation or target at another size.
 
     A ValueError says that their shapes differ.
     """
@@ -183,15 +183,15 @@ def hold_out(
     classes: int,
     rng: np.random.Generator,
 ) -> TrainingSet:
-    """Part the examples into those to learn from and those to judge by.
+    """Split the examples into training and validation data.
 
-    A corner of each field is held out, since fields differ: pixels nearer to it than
-    the network sees are not learnt from, so that no image context leaks. With many
-    fields, whole ones are held out if that leaves more to learn from. Where either is
-    too little, a part of one field is.
+    A corner of each field is held out, since fields differ; pixels within the reach of
+    the network around it are not trained on, so that no image context leaks. Of many
+    fields, whole ones are held out if that leaves more training data. If either is too
+    small, a part of one field is.
 
-    `share` is the part of the annotated pixels to hold out, 0 for none; `halo` how far
-    the network sees, in pixels; `classes` their number, background included.
+    `share` is that of the annotated pixels to hold out, 0 for none; `halo` the reach of
+    the network in pixels; `classes` their number, background included.
     """
     whole = tuple(examples)
     if share == 0:
@@ -258,7 +258,7 @@ def _annotated(examples: Iterable[Example]) -> int:
 def _hold_out_corner(
     example: Example, share: float, halo: Sequence[int], rng: np.random.Generator
 ) -> tuple[Example, HeldOut | None]:
-    """Cut the corner that holds most nearly the wanted share of the annotation, if any.
+    """Return the corner whose share of the annotation is nearest to the wanted one.
 
     The corners are those of the box around all annotation: people paint in one place.
     Only y and x are cut: a stack is seldom thick enough to lose slices and a margin.
@@ -282,14 +282,14 @@ def _hold_out_corner(
 
 
 def without_box(example: Example, box: Box, halo: Sequence[int]) -> Example:
-    """Return an example in which nothing is learnt that is within `halo` of a box."""
+    """Return an example that ignores all pixels within `halo` of a box."""
     classes = example.classes.copy()
     classes[grown(box, halo, classes.shape)] = IGNORED
     return replace(example, classes=classes)
 
 
 def _enough(parted: TrainingSet, whole: Sequence[Example], classes: int) -> bool:
-    """Whether both parts know each class, and most of the labels are left to learn."""
+    """Whether both parts have each class, and most of the labels are trained on."""
     judged = _count((h.example.classes[h.box] for h in parted.held_out), classes)
     learnt = count_classes(parted.examples, classes)
     known = count_classes(whole, classes)

@@ -1,6 +1,6 @@
-"""A training set whose annotation changes while, or before, a network goes on learning.
+"""Updates of a training set whose annotation changes during or between runs.
 
-What was held out stays held out, or the network would be judged by what it has learnt.
+Held-out parts stay held out, or the network would be validated on training data.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class HeldPart(Settings):
-    """What is held out of one field, as a checkpoint remembers it."""
+    """The held-out part of one field, as stored in a checkpoint."""
 
     sha256: str
     box: tuple[tuple[int, int], ...]
 
 
 def example_of(training_set: TrainingSet, field: Field) -> Example | None:
-    """Return what is known of a field, with what is held out of it; None if nothing."""
+    """Return the whole example of a field, held-out part included; None if unknown."""
     known = [part.example for part in training_set.held_out]
     for example in (*known, *training_set.examples):
         if _same(example.field, field):
@@ -37,10 +37,10 @@ def example_of(training_set: TrainingSet, field: Field) -> Example | None:
 def with_example(
     training_set: TrainingSet, example: Example, halo: Sequence[int]
 ) -> TrainingSet:
-    """Put an example of a whole field in place of that of the same field, or add it.
+    """Replace the example of a field by a new one of the whole field, or add it.
 
-    The parts held out are the same, judged by the new annotation. `halo` is how far the
-    network sees, in pixels.
+    The held-out parts stay, with the new annotation. `halo` is the reach of the network
+    in pixels.
     """
     held, boxes = [], []
     for part in training_set.held_out:
@@ -63,7 +63,7 @@ def with_example(
 def held_parts(
     training_set: TrainingSet, sha256: Sequence[str]
 ) -> tuple[HeldPart, ...]:
-    """Write down what is held out; `sha256` are the hashes of the held-out fields."""
+    """Return the held-out parts for a checkpoint; `sha256` are of their fields."""
     return tuple(
         HeldPart(sha256=key, box=tuple((b.start, b.stop) for b in part.box))
         for key, part in zip(sha256, training_set.held_out, strict=True)
@@ -77,10 +77,10 @@ def hold_out_again(
     halo: Sequence[int],
     validation: str,
 ) -> TrainingSet:
-    """Hold out what was held out before, whatever was annotated since.
+    """Hold out the same parts as before, whatever was annotated since.
 
-    `sha256` are the hashes of the examples' fields. Parts of fields that are no longer
-    there are left out. `validation` are the words of the training set.
+    `sha256` are the hashes of the examples' fields. Parts of missing fields are left
+    out. `validation` is the sentence of the training set.
     """
     waiting = list(parts)
     learnt, held = [], []

@@ -34,10 +34,10 @@ OF_NETWORK = (
     *("network", "width", "depth", "norm", "padded", "encoder", "dropout"),
     *("flat", "scale"),
 )
-"""Settings that say which network it is and what it sees, and not how it learns."""
+"""Settings of the network itself, as opposed to its training."""
 
 MOST_MEMBERS = 10
-"""Networks that one model is the mean of, at the most."""
+"""Most networks of an ensemble."""
 
 FIJI = "fiji"
 """In place of a preset's name: the recipe of a model that the Fiji plugin made."""
@@ -325,14 +325,14 @@ class Training(GrownSettings):
 
     @property
     def objective(self) -> Objective:
-        """What is learnt."""
+        """The task, as an objective."""
         return OBJECTIVES[self.task]
 
     @property
     def is_later(self) -> bool:
         """Whether older programs cannot know it.
 
-        Theirs have at most six poolings, and no word for an instance norm.
+        They know at most six poolings, and no instance norm.
         """
         return bool(self._said_later) or self.depth > 6 or self.norm == "instance"
 
@@ -413,7 +413,7 @@ class Training(GrownSettings):
 
     @classmethod
     def automatic(cls, **by_hand: Any) -> Training:
-        """Return settings that are planned when the data is known, but for these."""
+        """Return settings that are planned once the data is known, except these."""
         ndim = by_hand.get("ndim", 2)
         if "steps" in by_hand:
             by_hand = {"minutes": 0.0, **by_hand}
@@ -422,11 +422,11 @@ class Training(GrownSettings):
 
     @property
     def is_unplanned(self) -> bool:
-        """Whether a planner is still to choose of them."""
+        """Whether a planner has still to choose some of them."""
         return self.preset == AUTO and not self.decisions
 
     def chosen(self, **changes: Any) -> Training:
-        """Return them with some set by a person, which no planner changes any more."""
+        """Return settings with some chosen by a person, which no planner changes."""
         if self.preset != AUTO:
             return self.replace(**changes)
         return self.replace(
@@ -438,10 +438,10 @@ class Training(GrownSettings):
     def with_network(
         self, name: str, encoder: Literal["none", "imagenet"] = "none"
     ) -> Training:
-        """Return the recipe for another network, with what that needs otherwise.
+        """Return the recipe for another network, with the settings that it requires.
 
-        What the network before needed otherwise is the preset's again, and no network
-        begins with an encoder unless it is asked for.
+        Settings that the former network required are the preset's again; without
+        `encoder`, weights begin at random.
         """
         preset = PRESETS.get(self.preset, Training.quick)(self.ndim)
         usual = {field: getattr(preset, field) for field in _needed(self)}
@@ -449,17 +449,17 @@ class Training(GrownSettings):
         return chosen.replace(**_needed(chosen))
 
     def with_network_of(self, other: Training) -> Training:
-        """Return the recipe for the network that another one made.
+        """Return the recipe with the network of another recipe.
 
-        Training that starts from a model keeps that of the model.
+        A training that starts from a model keeps its network.
         """
         return self.replace(**{name: getattr(other, name) for name in OF_NETWORK})
 
     def with_recipe_of(self, start: Training | None) -> Training:
-        """Return how training goes on from a model that brings its own recipe.
+        """Return the recipe of a model to start from, if it is one of the Fiji plugin.
 
-        Budget, held-out part, seed and precision stay. From other models, or from
-        scratch, all does, but the recipe that a model has brought before.
+        Budget, held-out part, seed and precision stay. For other models, or none, all
+        stays, except a recipe that a former start model had brought.
         """
         if start is None or start.preset != FIJI:
             if self.preset != FIJI:
@@ -471,10 +471,10 @@ class Training(GrownSettings):
     def architecture(self, channels: int, classes: int, slices: int = 1) -> Layered:
         """Return the network for a number of channels, classes and z-slices.
 
-        In place of classes there are channels of the image that is to be made.
+        For a task that makes images, `classes` is the number of their channels.
 
-        Thin stacks are pooled in z only as often as their thickness bears. A ValueError
-        says that the network cannot be had for such images.
+        Thin stacks are pooled in z only as often as their thickness allows. A
+        ValueError says that the network is impossible for such images.
         """
         entry = NETWORKS[self.network]
         if refusal := entry.refusal(self.ndim, channels, self.encoder):
@@ -505,7 +505,7 @@ class Training(GrownSettings):
 
 
 def _needed(settings: Training) -> Mapping[str, Any]:
-    """Return what its network needs otherwise than the presets have it."""
+    """Return the settings that a network requires in place of the preset's."""
     entry = NETWORKS[settings.network]
     paper = entry.published if settings.preset == "paper" else {}
     ndim = settings.ndim

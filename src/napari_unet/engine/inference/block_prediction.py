@@ -1,7 +1,7 @@
-"""Prediction from OME-Zarr to OME-Zarr, as steps; it goes on after a crash.
+"""Prediction from OME-Zarr to OME-Zarr, in steps that can be resumed after a crash.
 
-Probabilities are always written, if only beside the outputs until these are complete:
-predicting blocks with a margin instead would run the network half as much again.
+Probabilities are always written, at least temporarily: to predict blocks with margins
+instead would run the network half as much again.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ if TYPE_CHECKING:
     from napari_unet.io.resumable_output import LargeArray, ResumableOutput
     from napari_unet.io.write_behind import WriteBehind
 
-# Pixels of a slice or volume in which pieces of regions are looked for, at the most:
-# each takes about six bytes.
+# Most pixels of a slice or volume in which pieces of regions are found: each takes
+# about six bytes.
 _TIDIED = 2**28
-# Boxes of classes in a step: each alone takes no longer than its note.
+# Boxes of classes in a step: one alone takes no longer than recording it.
 _DECIDED = 8
 
 
 class BlockPrediction:
     """Predicts one image on disk.
 
-    `work` keeps what is done; `targets` says where the outputs will be, by their kind.
-    `segmentation` is for the pixels of the training images. With `cells` they are found
-    even if they are not among the targets.
+    `work` records finished steps; `targets` are the paths of the outputs by their kind.
+    `segmentation` is in pixels of the training images. With `cells` they are found even
+    if they are not among the targets.
     """
 
     def __init__(
@@ -100,13 +100,15 @@ class BlockPrediction:
         self._out = self._array(self.kind)
         self._found = Image(self._out.whole, self._axes, image.known_um, image.name)
         self._cells = self._segmentation() if self._finds_cells(cells) else None
-        self.tile: tuple[int, ...] | None = None  # output of a tile; chosen at first
+        self.tile: tuple[int, ...] | None = (
+            None  # output of a tile; None until it is chosen
+        )
 
     def events(self) -> Generator[Event, None, int]:
         """Predict the image; return the number of cells.
 
-        It is 0 if none are asked for. The events are those of `predict`, for what is
-        not done yet, the last without its array, and `BlockDone`.
+        It is 0 if none are requested. The events are those of `predict` for the
+        remaining steps, the last without its array, and `BlockDone`.
         """
         started = perf_counter()
         self.tile = self.tile or choose_tile(
@@ -133,22 +135,22 @@ class BlockPrediction:
 
     @property
     def block_shape(self) -> tuple[int, ...]:
-        """Shape of the largest block as the network sees it."""
+        """Shape of the largest block, in pixels of the network."""
         return network_shape(self._blocks[0].core, self._factors)
 
     def found(self, kind: str) -> Image:
-        """Return an array that is complete, before it is published."""
+        """Return a complete array before it is published."""
         out = self._array(kind)
         return Image(out.data, out.axes, self._image.known_um, self._image.name)
 
     def publish(self) -> None:
-        """Give the outputs their names."""
-        # Probabilities last: after a kill meanwhile, what is missing is made from them.
+        """Move the outputs to their paths."""
+        # Probabilities last: after a kill in between, the others are made from them.
         order = sorted(self._targets, key=lambda kind: kind == PROBABILITIES)
         self._work.publish({kind: self._targets[kind] for kind in order})
 
     def do(self, step: Step, writer: WriteBehind) -> Iterator[Event]:
-        """Carry out a step; what the network gives is written behind."""
+        """Run a step; probabilities are written in the background."""
         if step.stage == self.kind:
             yield from self._predict(step, writer)
         elif step.stage == "scale":
@@ -159,7 +161,7 @@ class BlockPrediction:
             yield from self._cells.do(step, writer)
 
     def _steps(self) -> list[Step]:
-        """Return what is to be done, but for what follows from all cells together."""
+        """Return the steps, except those that need all cells together."""
         steps, measured = [], self._measured
         for number, group in enumerate(self._groups):
             if number in measured.values():
@@ -176,7 +178,7 @@ class BlockPrediction:
         return steps
 
     def _grouped(self) -> list[list[Field]]:
-        """Put small fields together: noting each would take as long as it."""
+        """Group small fields: recording each would take as long as predicting it."""
         fields = self._fields
         pixels = prod(fields[0].shape)
         most = self._sizes.most(self._table.ndim) // pixels
@@ -201,7 +203,7 @@ class BlockPrediction:
         return measured
 
     def _measure(self, step: Step) -> None:
-        """Measure the grey values of the frames that begin with a group."""
+        """Measure the grey values of the frames that a group begins."""
         frames = [frame for frame, n in self._measured.items() if n == step.field]
         rule = self._network.normalisation
         image = self._image.with_channels(self._table.channels)
@@ -211,7 +213,7 @@ class BlockPrediction:
         self._work.done(step.name, scales=np.array(text))
 
     def _recall(self, step: Step) -> None:
-        """Read the grey values that a step needs and that were measured elsewhere."""
+        """Read grey values that a step needs and another process measured."""
         measured = self._measured
         for field in self._groups[step.field]:
             if self._frame(field) not in self._scales:
@@ -249,13 +251,13 @@ class BlockPrediction:
         writer.do(self._note, step, index)
 
     def _note(self, step: Step, boxes: Sequence[tuple[int | slice, ...]]) -> None:
-        """Note a block, once all of it is on the disk."""
+        """Record a block once all of it is on the disk."""
         for index in boxes:
             self._out.flush(index)
         self._work.done(step.name)
 
     def check_pieces(self) -> None:
-        """Refuse, with a ValueError, to tidy regions that are too large to be seen."""
+        """ValueError if fields are too large for removing pieces of regions."""
         shape = self._fields[0].shape
         if self._tidies and "classes" in self._targets and prod(shape) > _TIDIED:
             raise ValueError(
@@ -266,14 +268,14 @@ class BlockPrediction:
 
     @property
     def _tidies(self) -> bool:
-        """Whether pieces of regions go, for which each field is seen as a whole."""
+        """Whether pieces of regions are removed: a field is then read as a whole."""
         regions = region_classes(self._table.classes, self._cell_classes)
         return bool(regions) and not self._wanted.keeps_all_pieces
 
     @cached_property
     def _decided(self) -> tuple[list[Field], list[list[Block]], tuple[int, ...]]:
-        """Where classes are decided: the fields, boxes by step, and the reach."""
-        # without edges, each plane is decided alone
+        """Where the class map is made: the fields, boxes by step, and the reach."""
+        # without edges to follow, planes are independent
         ndim = self._table.ndim if self._wanted.edge_smoothing or self._tidies else 2
         reach = edge_reach(self._wanted, self._found.field_spacing(ndim))
         fields = list(self._found.fields(ndim))
@@ -306,7 +308,7 @@ class BlockPrediction:
         return self._under(field.t, box)
 
     def _decide(self, step: Step) -> None:
-        """Write the class of each pixel, the most probable but for pieces that go."""
+        """Write the most probable class of each pixel, without the removed pieces."""
         out = self._array("classes")
         fields, boxes, reach = self._decided
         field = fields[step.field]
@@ -357,12 +359,12 @@ class BlockPrediction:
         )
 
     def _target(self, kind: str) -> Path:
-        # what is not asked for is never given a name, and removed in the end
+        # arrays without a target are removed in the end
         return self._targets.get(kind, Path(f"{self._image.name}.zarr"))
 
 
 class _Held:
-    """A box of an output that is written at once, by its place in the whole."""
+    """A box of an output in memory, indexed as in the whole and written at once."""
 
     def __init__(self, shape: tuple[int, ...], index: tuple[int | slice, ...]) -> None:
         self.shape = shape
@@ -390,7 +392,7 @@ def _start(part: int | slice) -> int:
 
 
 def _tuples(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the tuples of a record from the lists of JSON."""
+    """Return lists of JSON as tuples."""
     return {
         name: tuple(tuple(v) if isinstance(v, list) else v for v in values)
         for name, values in row.items()

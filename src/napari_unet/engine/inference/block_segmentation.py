@@ -1,11 +1,11 @@
 """Cells of probabilities on disk, block by block; memory does not grow with the image.
 
-Each block is segmented with a margin around it, and its parts of cells are written with
-ids of the block's own; blocks are compared where they saw the same pixels; the ids of
-all are brought together, for a stack of planes through z too; then the numbers are
-written, and where cells are followed through time, once more as those of their tracks.
-All but the bringing together are `steps`. What is kept in memory of the whole are some
-bytes for each cell of a row of blocks, and for each that lies in several blocks.
+Each block is segmented with a margin, and its parts of cells are written with ids of
+the block; blocks are compared where they overlap; the ids are merged over all blocks,
+and linked through z for a stack of planes; then the final ids are written, and again
+as ids of tracks if cells are followed through time. All but the merging are `steps`.
+Memory holds some bytes for each cell of a row of blocks, and for each that lies in
+several blocks.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ _SLICES, _CELLS, _TRACKS = "slices", "cells", "tracks"
 
 
 class BlockSegmentation:
-    """Segments one prediction on disk; `work` keeps what is done.
+    """Segments one prediction on disk; `work` records finished steps.
 
-    The next arguments are those of `core.cells.instances.segment_image`. The cells are
-    to be the output `kind` of the work, at `target` in the end.
+    The other arguments are those of `core.cells.instances.segment_image`.
     """
 
     def __init__(
@@ -109,16 +108,16 @@ class BlockSegmentation:
         return (yield from self.finish())
 
     def begin(self, kind: str, target: Path) -> None:
-        """Say which output the cells will be."""
+        """Set the kind and path of the output."""
         self._kind, self._target = kind, target
 
     def steps(
         self, needs: Callable[[int, Box], tuple[str, ...]] | None = None
     ) -> list[Step]:
-        """Return the steps that find the parts of cells, and which are the same.
+        """Return the steps that find the parts of cells and compare blocks.
 
-        `needs` tells the steps that a box of a field, given by its number, is read
-        after. None are left once all cells are found.
+        `needs` returns the steps to finish before a box of a field, given by its
+        number, is read. There are no steps once all cells are found.
         """
         if self._work.is_done(self._kind):
             return []
@@ -136,7 +135,7 @@ class BlockSegmentation:
         return found
 
     def do(self, step: Step, _: WriteBehind) -> Iterator[Event]:
-        """Carry out one of the steps; there are no events in it."""
+        """Run one of the steps; there are no events in it."""
         does = {
             "parts": self._find_parts,
             "same": self._compare,
@@ -146,7 +145,7 @@ class BlockSegmentation:
         return iter(())
 
     def finish(self) -> Generator[Event, None, int]:
-        """Give the parts their numbers and write them; return the number of cells."""
+        """Merge the parts and write the final ids; return the number of cells."""
         kind = self._kind
         if not self._work.is_done(kind):
             yield from self._make_table()
@@ -163,7 +162,7 @@ class BlockSegmentation:
         return carry_out(steps, self._work, self._executor, self.do)
 
     def _array(self, kind: str, dtype: DTypeLike = np.uint32) -> LargeArray:
-        """Open an array of labels, which is made with this type at first."""
+        """Open an array of labels; the first time it is created, with this type."""
         if kind not in self._opened:
             is_parts = kind == "parts"
             blocks = self._blocks if is_parts else self._boxes
@@ -180,7 +179,7 @@ class BlockSegmentation:
         return self._opened[kind]
 
     def _earlier(self, k: int) -> list[int]:
-        """Return the blocks before one whose cores it is compared with."""
+        """Return the earlier blocks whose cores a block is compared with."""
         around = self._blocks[k].around(self._reach)
         return [n for n in self._grid.touching(around) if n < k]
 
@@ -205,7 +204,7 @@ class BlockSegmentation:
         )
 
     def _compare(self, step: Step) -> None:
-        """Find which parts of a block are parts of cells of the blocks before it."""
+        """Find parts that belong to one cell with parts of earlier blocks."""
         around = self._blocks[step.box].around(self._reach)
         noted = self._work.results(f"parts-{step.field}-{step.box}", "at", "beside")
         mine = np.zeros(shape_of(around), np.uint32)
@@ -224,7 +223,7 @@ class BlockSegmentation:
         self._work.done(step.name, same=np.stack([pairs[:, 0], *others], 1))
 
     def _make_table(self) -> Iterator[Event]:
-        """Write the number of the cell that each part belongs to."""
+        """Write the table from each part to its cell."""
         if self._work.is_done(f"table-{_CELLS}"):
             return
         clear, fields = self._settings.clear_border, range(len(self._fields))
@@ -252,7 +251,7 @@ class BlockSegmentation:
     def _write_table(
         self, name: str, fields: Iterator[Iterator[Numbers] | list[Numbers]]
     ) -> None:
-        """Write the numbers of all parts, block by block of each field."""
+        """Write the cells of all parts, block by block of each field."""
         counts = self._counts
         most = np.zeros(len(self._fields), np.int64)
 
@@ -269,7 +268,7 @@ class BlockSegmentation:
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:
-        """The parts of each block of each field."""
+        """Number of parts of each block of each field."""
         return np.array(
             [
                 [
@@ -281,7 +280,7 @@ class BlockSegmentation:
         )
 
     def _merge(self, number: int, *, clear_border: bool) -> Iterator[Numbers]:
-        """Yield the numbers of the parts of a field, by rows of blocks."""
+        """Yield the cells of the parts of a field, by rows of blocks."""
         counts = self._counts[number]
         offsets = np.cumsum([0, *counts])
         same = [np.zeros((0, 2), np.int64)]
@@ -302,13 +301,13 @@ class BlockSegmentation:
         return merged(slabs, rows, np.concatenate(same), clear_border=clear_border)
 
     def _noted(self, number: int, blocks: range, name: str) -> NDArray[Any]:
-        """Return what was noted of the parts in some blocks of a field."""
+        """Return a recorded property of the parts in some blocks of a field."""
         return np.concatenate(
             [self._work.results(f"parts-{number}-{k}", name)[name] for k in blocks]
         )
 
     def _link(self, frame: range) -> Iterator[Numbers]:
-        """As `core.cells.instances.segment_image` links the slices of a frame."""
+        """Link the slices of a frame, as `core.cells.instances.segment_image` does."""
         linker = SliceLinker.of(self._settings)
         tables: list[Numbers] = []
         for number in frame:
@@ -333,7 +332,7 @@ class BlockSegmentation:
             yield table if left is None else left[table].astype(np.uint32)
 
     def _overlap(self, step: Step) -> None:
-        """Count how cells of a slice lie on those of the slice before, in a box."""
+        """Count the overlaps of cells with those of the slice before, in a box."""
         parts, box = self._array("parts"), self._boxes[step.box].core
         above, below = (
             self._renamed(parts, number, box, self._grid, _SLICES)
@@ -342,7 +341,7 @@ class BlockSegmentation:
         self._work.done(step.name, **count_overlaps(above, below)._asdict())
 
     def _write(self, kind: str) -> Iterator[Event]:
-        """Write the numbers of the cells, or of their tracks, box by box."""
+        """Write the ids of the cells, or of their tracks, box by box."""
         return self._carry_out(
             [
                 Step(kind, number, k, pixels=prod(shape_of(box.core)), shown="numbers")
@@ -352,7 +351,7 @@ class BlockSegmentation:
         )
 
     def _rename(self, step: Step) -> None:
-        """Write other ids in place of those of a box."""
+        """Replace the ids in a box."""
         kind, box = step.stage, self._boxes[step.box].core
         if self._tracked and kind == self._kind:
             whole = full_box(self._fields[0].shape)
@@ -368,7 +367,7 @@ class BlockSegmentation:
     def _renamed(
         self, source: LargeArray, number: int, box: Box, grid: Grid, table: str
     ) -> Numbers:
-        """Return the numbers in a box of a field whose blocks have ids of their own."""
+        """Return the final ids in a box of a field whose blocks have own ids."""
         ids = self._labels(source, self._fields[number]).read(box)[0]
         new = np.zeros(ids.shape, np.uint32)
         for n in grid.touching(box):
@@ -381,13 +380,13 @@ class BlockSegmentation:
         return new
 
     def _placed(self, table: str) -> NDArray[np.int64]:
-        """Return where in a table the numbers of each block of each field begin."""
+        """Return where in a table each block of each field begins."""
         if table not in self._places:
             self._places[table] = self._work.results(f"table-{table}")["places"]
         return self._places[table]
 
     def _track(self) -> Generator[Event, None, int]:
-        """Write tracks in place of the ids of each time point; return how many."""
+        """Write the ids of tracks in place of those of cells; return their number."""
         cells, frames = self._array("untracked"), self._image.size("t")
         found = Image(cells.whole, self._axes, self._image.known_um)
         tracks = yield from with_progress(
@@ -411,16 +410,16 @@ class BlockSegmentation:
         return tracks.count
 
     def _labels(self, array: LargeArray, field: Field) -> Field:
-        """Return the field of an array of labels that belongs to one of the image."""
+        """Return the field of an array of labels for a field of the image."""
         return Field(Image(array.whole, array.axes), field.t, field.z)
 
     def _most_in_frames(self) -> NDArray[np.int64]:
-        """Return the highest number in each time point."""
+        """Return the highest id in each time point."""
         most = self._work.results(f"table-{_CELLS}")["most"]
         highest: NDArray[np.int64] = most.reshape(self._image.size("t"), -1).max(axis=1)
         return highest
 
     def _counted(self) -> tuple[int, int]:
-        """Count the cells, and return the highest number; each time has its own."""
+        """Return the number of cells and the highest id; ids are of a time point."""
         highest = self._most_in_frames()
         return int(highest.sum()), int(highest.max())

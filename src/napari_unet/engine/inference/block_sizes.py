@@ -1,4 +1,4 @@
-"""How fields are cut into blocks: for the network, for segmentation, for files."""
+"""Sizes of the blocks that fields are cut into: for network, segmentation and files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BlockSizes:
-    """How fields are cut.
+    """Sizes of blocks, margins and files.
 
     The cells are those of the whole field wherever the connected foreground that
     reaches into a core, and what is within `Segmentation.ridge` of it, is inside the
@@ -31,8 +31,7 @@ class BlockSizes:
     Larger cells get one id too, but may be cut at other necks than in the whole.
     """
 
-    # largest block that the network does between two notes of what is done, ([z,] y,
-    # x), in pixels
+    # largest block of a step of the network, ([z,] y, x), in pixels
     predicted_plane: tuple[int, int] = (4096, 4096)
     predicted_volume: tuple[int, int, int] = (128, 512, 512)
     whole: int = 2**24  # pixels of a field up to which it is segmented as a whole
@@ -42,8 +41,8 @@ class BlockSizes:
     # around the core on each side, in pixels of the finest axis
     plane_margin: int = 256
     volume_margin: int = 48
-    # pixels of a field from which all that a block writes is in one file: disks for
-    # many machines hold few files
+    # pixels of a field from which on a block writes a single file: shared file systems
+    # hold few files
     shards_from: int = 10**10
 
     def most(self, ndim: int) -> int:
@@ -77,9 +76,9 @@ class BlockSizes:
     def shard(
         self, axes: str, shape: Sequence[int], blocks: Sequence[Block]
     ) -> tuple[int, ...] | None:
-        """Return the shape of what shares a file in an array that blocks write to.
+        """Return the shape of the shards of an array that blocks write to.
 
-        None if each chunk has its own.
+        None if each chunk has its own file.
         """
         length = dict(zip(axes, shape, strict=True))
         core = shape_of(blocks[0].core)  # none is larger

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """How large tiles are."""
+    """Sizes of tiles."""
 
     output: tuple[int, ...]  # output size of all tiles, in pixels
-    # before all others a smaller tile is done at the focus, so that something is seen
-    # soon. Its pixels come once more, the same, with the others.
+    # a smaller first tile at the focus, to show something soon; its pixels come again,
+    # with the same values, with the others
     first: tuple[int, ...] | None = None
 
 
@@ -201,7 +201,7 @@ def _scale(
 def _write(
     out: Any, axes: str, field: Field, box: Box, values: NDArray[np.float32]
 ) -> None:
-    """Put probabilities, (classes, [z,] y, x), where they belong in the output."""
+    """Write probabilities, (classes, [z,] y, x), into their box of the output."""
     there = "c" + "zyx"[3 - field.ndim :]
     if field.ndim == 3 and "z" not in axes:
         values, there = values[:, 0], "cyx"
@@ -222,7 +222,7 @@ def _chosen(image: Image, ndim: int, planes: Sequence[Place] | None) -> list[Fie
 
 
 def _named(array: ArrayLike, geometry: Geometry) -> Image:
-    """Name the axes of a bare array, where the network's channels help to."""
+    """Return a bare array as an image; its axes may follow from the channels."""
     channels = geometry.channels
     if channels > 1 and len(array.shape) == 3 and array.shape[0] == channels:
         return Image(array, "cyx")
@@ -232,7 +232,7 @@ def _named(array: ArrayLike, geometry: Geometry) -> Image:
 def _check(geometry: Geometry, image: Image) -> None:
     if image.channels != geometry.channels:
         one = "; name the one to be seen (--channel)" * (geometry.channels == 1)
-        # how it was read may be the reason
+        # the reason may be how it was read
         read = "; " + " ".join(image.notes) if image.notes else "."
         raise ValueError(
             f"{image.name}: the model was trained on {geometry.channels} "

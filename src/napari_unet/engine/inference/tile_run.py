@@ -1,4 +1,4 @@
-"""One plane or volume, predicted tile by tile in the memory there is."""
+"""One plane or volume, predicted tile by tile within the free memory."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import GreyScale
     from napari_unet.engine.network.network import Averaging, Network, PendingResult
 
-# Share of the free memory that feature maps may take; the rest is for everything else.
+# Share of the free memory that feature maps may take.
 _MEMORY_SHARE = 0.5
 _GB = 1e9
 
@@ -134,8 +134,8 @@ class TileRun:
     ) -> Iterator[tuple[Tile, NDArray[np.float32] | None]]:
         """Predict tiles in their order, and end with None where memory runs out.
 
-        The next window is read while the network computes; a GPU has the next to
-        compute while a result is brought back and used.
+        The next window is read while the network computes; a GPU computes the next tile
+        while a result is copied back and used.
         """
         started: deque[tuple[Tile, PendingResult | None]] = deque()
         with ThreadPoolExecutor(1, "read-ahead") as reader:
@@ -152,7 +152,7 @@ class TileRun:
                         raise
                 started.append((tile, pending))
                 if pending is None:
-                    # only here: the error held what the network had computed so far
+                    # only here: the error kept the tensors alive
                     release_memory(self._network.device)
                     break
                 while len(started) > self.ahead:
@@ -161,7 +161,7 @@ class TileRun:
                 yield self._finished(*last)
 
     def _read(self, tile: Tile) -> NDArray[np.float32]:
-        """Return what the network has to see for a tile."""
+        """Return the input of the network for a tile."""
         if self._rescaled is None:
             window = read_window(self._field, tile.start, tile.size)
             start: Sequence[int] = tile.start
@@ -175,7 +175,7 @@ class TileRun:
         return self._scale.apply(window)
 
     def _check_finite(self, window: NDArray[Any], start: Sequence[int]) -> None:
-        """Refuse what no network takes; of a large frame only parts were measured."""
+        """Refuse values that are not finite: of large frames, parts were measured."""
         field = self._field
         if self._rescaled is not None:
             check_finite(field.image, window)
@@ -190,7 +190,7 @@ class TileRun:
     def _finished(
         self, tile: Tile, pending: PendingResult | None
     ) -> tuple[Tile, NDArray[np.float32] | None]:
-        """Wait for a result, and bring it onto the field's own grid."""
+        """Wait for a result, and resample it to the field's own grid."""
         if pending is None:
             return tile, None
         found = pending.result()
@@ -221,10 +221,10 @@ def choose_tile(
 ) -> tuple[int, ...]:
     """Choose the output size of the tiles for `shape` pixels.
 
-    `tile` is the size asked for, 0 chooses by the memory; of that at most `memory_gb`
-    GB may be taken, as far as they are free, 0 for no other bound. If not even the
-    smallest fits into all memory that is free, it is a MemoryError. `free` is that in
-    bytes where it is not the network's device that computes.
+    `tile` is the requested size, 0 chooses by the free memory, of which at most
+    `memory_gb` GB are used, 0 for no bound. A MemoryError says that not even the
+    smallest tile fits. `free` is the free memory in bytes if another device than the
+    network's computes.
     """
     table = network.geometry
     free = free_memory(network.device) if free is None else free
@@ -232,7 +232,7 @@ def choose_tile(
     smallest = output_with_stride(table, table.step)
     needed = each * table.peak_values(smallest)
     if needed > free:
-        # the system would end the process; a window is never made to fit
+        # the system would end the process; the window of a network is fixed
         seen = smallest_window(table)
         raise MemoryError(
             f"the network sees at least {times(seen)} pixels at a time, which takes "
@@ -249,7 +249,7 @@ def choose_tile(
 
 
 def network_shape(box: Box, factors: tuple[float, ...] | None) -> tuple[int, ...]:
-    """Return the shape of a box as the network sees it, resampled by the factors."""
+    """Return the shape of a box in pixels of the network, resampled by the factors."""
     shape = shape_of(box)
     if factors is None:
         return shape

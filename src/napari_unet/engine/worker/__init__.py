@@ -1,1 +1,1 @@
-"""The process that computes for napari: jobs come in, their events go out."""
+"""The process that computes for napari: it receives jobs and sends their events."""

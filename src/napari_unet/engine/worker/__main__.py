@@ -1,7 +1,7 @@
 """`python -m napari_unet.engine.worker`, started by `session.worker.worker_process`.
 
-Address and key come through the standard input, so that no list of processes shows
-them.
+Address and key come through the standard input: a command line would show them in the
+list of processes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.scheduler import Ticks
 
-# Somebody who has just chosen a model presses Predict before long.
+# Who has just chosen a model is likely to press Predict within seconds.
 _REST_S = 3.0
-# What shells add to the number of a signal.
+# Shells add this to the number of a signal.
 _SIGNALLED = 128
 
 
 def main() -> None:
-    """Do jobs until napari has no more or is gone."""
+    """Run jobs until napari shuts the worker down or has ended."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--kind", choices=get_args(WorkerKind), required=True)
     kind: WorkerKind = parser.parse_args().kind
@@ -55,14 +55,14 @@ def main() -> None:
     report = partial(process.report_status, channel, inbox, networks=networks)
     Thread(target=report, daemon=True).start()
     Scheduler(inbox, channel, JobStarter(kind)).run()
-    # all is written; taking torch down in good order would only take time
+    # all is written; an orderly shutdown of torch would only take time
     os._exit(_SIGNALLED + signals[0] if signals else 0)
 
 
 def _close_on_signals(inbox: JobInbox) -> list[int]:
-    """Have jobs end as if cancelled on a signal; return a list that it is noted in.
+    """Cancel all jobs on a signal; return a list to which the signal is added.
 
-    Such is sent where the terminal closes, and where a cluster's time is up.
+    Signals come when the terminal closes, or when a cluster's time is up.
     """
     received: list[int] = []
 
@@ -72,7 +72,7 @@ def _close_on_signals(inbox: JobInbox) -> list[int]:
 
     for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
         number = getattr(signal, name, None)
-        # who started napari with nohup wants it to go on
+        # ignored under nohup: the process is to go on
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, close)
     return received
@@ -86,9 +86,9 @@ class JobStarter:
         self._cache: Any = None
 
     def __call__(self, task: Task) -> Ticks:
-        """Import what does the job, and begin.
+        """Import the module of the job, and begin.
 
-        Only now: an error of the import is then that of a job, and is shown.
+        Only now: an error of the import is then reported as that of the job.
         """
         job = task.what
         if job.worker != self._kind:
@@ -114,7 +114,7 @@ def _module(name: str) -> Any:
 
 def _load_torch(inbox: JobInbox) -> None:
     """Load torch while nobody waits; without a GPU it gets all cores, but last."""
-    # where it cannot be loaded the first job says why
+    # if it cannot be loaded, the first job reports why
     with suppress(Exception):
         import torch
 
@@ -133,16 +133,16 @@ def _load_torch(inbox: JobInbox) -> None:
 
 
 def _prepare_training(inbox: JobInbox) -> None:
-    """Have ready what trains, when nobody waits.
+    """Import the modules of training while the worker is idle.
 
-    A first tile asked for meanwhile would take half as long again.
+    A first tile requested meanwhile would take half as long again.
     """
     if inbox.rest(_REST_S):
         _module("training_job").warm_up()
 
 
 def _load_cells(inbox: JobInbox) -> None:
-    """Have ready what finds cells, unless somebody waits for something else."""
+    """Load the steps that find cells while the worker is idle."""
     cells_job = _module("cells_job")
     if inbox.empty:
         cells_job.warm_up()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(job: SegmentJob) -> Iterator[Event | None]:
-    """Find the cells and regions of the places asked for, then link if asked to.
+    """Find the cells and regions of the job's places, and link cells if requested.
 
     `CellsFound` and `NeighboursFound` come after each place, None after each slice that
     is linked and each frame that is followed, and `CellsLinked` at the end of both. An
@@ -48,7 +48,7 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
         arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
         yield CellsFound(t, z, number, count / len(job.places))
-        # after them: nobody is to wait for their colours
+        # after the cells: colours can come later
         yield NeighboursFound(t, z, neighbours(cells))
     if not job.link:
         return
@@ -96,12 +96,12 @@ class _Arrays:
         self._class_map: Image | None = None
         if job.class_map is not None:
             self._class_map = Image(job.class_map.open(writable=True), axes)
-        # without edges to follow it is not looked at
+        # needed only where borders follow edges
         self._pixels = self.image if job.image is None else job.image.open()
         self._classes = cell_classes(job.classes)
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
-        """Find the cells of a plane or volume, those that were edited as they are."""
+        """Find the cells of a plane or volume, with the edited ones as they are."""
         field = Field(self.image, t, z)
         cells = segment_instances(
             field.read(),
@@ -154,7 +154,7 @@ class _Arrays:
         _write(self._cells, t, z, cells)
 
     def decide(self, t: int, z: int | None, settings: Segmentation) -> None:
-        """Write the classes of a plane or volume, without the pieces that are to go."""
+        """Write the classes of a plane or volume, without the removed pieces."""
         if self._class_map is not None:
             field, shown = Field(self.image, t, z), Field(self._pixels, t, z)
             decided = field_classes(field, shown, settings, self._classes)

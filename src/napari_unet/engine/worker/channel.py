@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Channel:
-    """Sends and receives messages; sending to napari that is gone does nothing.
+    """Sends and receives messages; after napari has ended, sending does nothing.
 
-    `parent` is the number of napari's process.
+    `parent` is the process id of napari.
     """
 
     def __init__(self, connection: Connection, parent: int) -> None:
@@ -34,7 +34,7 @@ class Channel:
         return cls(Client(greeting["address"], authkey=key), greeting["parent"])
 
     def send(self, message: Message) -> None:
-        """Send a message; nothing is sent of one that cannot be pickled."""
+        """Send a message; one that cannot be pickled is not sent in part."""
         written = pickle.dumps(message)
         with self._lock, suppress(OSError):
             self._connection.send_bytes(written)

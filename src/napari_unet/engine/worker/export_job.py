@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(job: ExportJob) -> Iterator[Event | None]:
-    """Write the files that are asked for; those of the same names are replaced.
+    """Write the requested files; those of the same names are replaced.
 
     `FileWritten` comes after each file, None after each block written or measured.
     Nothing to write, or arrays that do not fit the image, are a ValueError; if the
@@ -82,7 +82,7 @@ def save_image(job: SaveImageJob) -> Iterator[Event]:
 
 
 def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
-    """Return the files to write, and the arrays for them, by what is in them."""
+    """Return the files to write and their arrays, by kind of content."""
     rows = {
         "cells": (job.masks, job.cells, f"cells.{job.format}"),
         "classes": (job.masks, job.class_masks, f"classes.{job.format}"),
@@ -107,7 +107,7 @@ def _files(job: ExportJob) -> dict[str, tuple[Path, ArrayReference]]:
 def _table(
     job: ExportJob, cells: Image, image: Image
 ) -> Generator[None, None, Columns]:
-    """Find the class of each cell, and measure them where that is wanted."""
+    """Find the class of each cell, and measure cells if requested."""
     probabilities = None
     if job.probabilities is not None:
         probabilities = Image(job.probabilities.open(), "c" + cells.axes)
@@ -127,7 +127,7 @@ def _table(
 def _write_array(
     job: ExportJob, what: str, path: Path, array: ArrayLike, image: Image
 ) -> Generator[None, None, None]:
-    """Write what needs no table of the cells."""
+    """Write a kind of content that needs no table of cells."""
     axes = image.axes.replace("c", "")
     if what == "points":
         if job.probabilities is None:

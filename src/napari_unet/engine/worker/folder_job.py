@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.worker.model_cache import Context
 
-# What a tile should take, and the side of an image that is usual, in pixels.
+# Seconds for a tile, and the usual side of an image, in pixels.
 _SECONDS, _SIDE = 1.0, 1024
-_WAIT_S = 0.2  # between looks for a worker of a cluster
+_WAIT_S = 0.2  # between polls for a worker of a cluster
 
 
 def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
@@ -47,7 +47,7 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     there; other errors are those of `batch_prediction.predict_files`.
     """
     check_installed(job.kinds)
-    # of files with several images all
+    # all images of files that have several
     files = find([f"{job.source}#*"])
     model = job.model
     if model == AUTO:
@@ -68,7 +68,7 @@ def _predicted(
     made_ready: tuple[Network, ModelCard, Prediction],
     pool: Pool | None = None,
 ) -> Iterator[Event | None]:
-    """Predict the images here, or by the workers of a pool."""
+    """Predict the images in this process, or by the workers of a pool."""
     network, card, settings = made_ready
     predictor = FilePredictor(
         network,
@@ -91,7 +91,7 @@ def _predicted(
 def _on_cluster(
     job: PredictFolderJob, path: Path, files: Sequence[Path]
 ) -> Iterator[Event | None]:
-    """Have the workers of a cluster compute, as soon as there is one."""
+    """Predict on the workers of a cluster, once there is one."""
     where = parse_cluster(job.cluster)
     try:
         from napari_unet.engine.cluster.clients import connected
@@ -112,7 +112,7 @@ def _on_cluster(
 def _choose(
     files: Sequence[Path], job: PredictFolderJob, context: Context
 ) -> Generator[Event | None, None, Choice]:
-    """Choose a model by the first image that can be read, and say which."""
+    """Choose a model by the first image that can be read, with an event."""
 
     def load(path: Path) -> tuple[Network, ModelCard]:
         return context.cache.network(str(path), job.settings)
@@ -125,7 +125,7 @@ def _choose(
 
 
 def _with_tile(settings: Prediction, network: Network, context: Context) -> Prediction:
-    """Choose a tile so small that others get their turn soon."""
+    """Choose tiles small enough for other jobs to get their turn soon."""
     table = network.geometry
     if settings.tile:
         return settings

@@ -1,4 +1,4 @@
-"""How far a folder of images is, from what is told of each; without torch."""
+"""Progress of predicting a folder, from the events of its images; without torch."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
 
-# Share of the time of an image that the network takes, about, and what follows it.
+# Approximate shares of an image's time for the network and for what follows it.
 _NETWORK = 0.7
 _AFTER = {"classes": (0.7, 0.73), "cells": (0.73, 0.97), "numbers": (0.97, 1.0)}
-_TOLD = 0.01  # of the folder, from which it is told
+_LEAST = 0.01  # least progress for an event, as a share of the folder
 
 
 def overall(events: Iterable[Event | None]) -> Iterator[Event | None]:
-    """Tell of each image, and meanwhile how far the whole folder is.
+    """Pass on the events of images, with the progress of the whole folder.
 
-    A large image is one of few: its tiles and blocks count as parts of it.
+    The tiles and blocks of an image count as parts of it.
     """
-    told, done, total = 0.0, 0.0, 1
+    reported, done, total = 0.0, 0.0, 1
     for event in events:
         if isinstance(event, FileBegun):
             total = event.total
         elif isinstance(event, FilePredicted):
-            told = done = event.progress
+            reported = done = event.progress
             yield event
             continue
         elif (share := _share(event)) is not None:
             now = done + share / total
-            if now - told >= _TOLD:
-                told = now
+            if now - reported >= _LEAST:
+                reported = now
                 yield BlockDone("images", now)
                 continue
         yield None
 
 
 def _share(event: Event | None) -> float | None:
-    """Return how much of its image is done with an event, roughly; None: unknown."""
+    """Return the approximate progress of an image at an event; None if unknown."""
     if isinstance(event, TileDone):
         return _NETWORK * event.progress
     if isinstance(event, BlockDone) and event.stage in _AFTER:

@@ -1,7 +1,7 @@
-"""Where a worker's messages arrive: read in a thread of its own, answered at once.
+"""The inbox of a worker: a thread of its own reads messages and answers at once.
 
-The main thread computes and looks here between two ticks of a job, so that napari has
-its answer within milliseconds even while a step of training takes seconds.
+The main thread computes and reads the inbox between two ticks of a job, so that napari
+is answered within milliseconds even while a step of training takes seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Task:
     """A job and what napari has sent about it.
 
-    The thread that reads sets the flags, the one that computes looks at them.
+    The reading thread sets the flags, the computing thread reads them.
     """
 
     number: int
@@ -36,9 +36,9 @@ class Task:
 
 
 class JobInbox:
-    """Takes in messages.
+    """Receives messages.
 
-    `give_up` is called if napari is gone and the jobs do not end in `grace` seconds.
+    `give_up` is called if napari has ended and the jobs do not end in `grace` seconds.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class JobInbox:
         self._changed = Condition()
 
     def start(self) -> None:
-        """Begin to read."""
+        """Start the reading thread."""
         Thread(target=self._read, daemon=True).start()
 
     @property
@@ -76,7 +76,7 @@ class JobInbox:
             self._changed.notify_all()
 
     def wait(self, ready: Callable[[], bool]) -> None:
-        """Wait until there is something to do."""
+        """Wait until there is work or a message."""
         with self._changed:
             self._changed.wait_for(lambda: self.closing or self._arrived or ready())
 
@@ -103,7 +103,7 @@ class JobInbox:
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """As `close`, for a napari that is gone: it can no longer end this process."""
+        """As `close`, after napari has ended and can no longer end this process."""
         timer = Timer(self._grace, self._give_up)
         timer.daemon = True
         timer.start()

@@ -1,4 +1,4 @@
-"""What the jobs of the network worker have in common, and keep from job to job."""
+"""The cache of the network worker: networks, their speed, and normalisations."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.learning_job import CorrectedModel
 
-# Multiplications in a second, until it has been measured.
+# Assumed multiplications per second until they are measured.
 _CPU_RATE, _GPU_RATE = 2e10, 2e12
-# So many are kept: networks, and images whose normalisation is remembered.
+# Cached networks, and images with cached normalisation.
 _MODELS, _IMAGES = 4, 32
 
 
 class ModelCache:
-    """What all jobs share: networks, how fast they are, and grey values of images."""
+    """Shared by all jobs: networks, their speed, and normalisations of images."""
 
     def __init__(self) -> None:
         self.speed = Speed()
-        # the training that goes on, if it is ready to show its network
+        # the running training, once its network can predict
         self.live: Course | None = None
         # the model that learns corrections
         self.corrected: CorrectedModel | None = None
@@ -54,7 +54,7 @@ class ModelCache:
         """Return the network of a model file and its card, read anew if it changed.
 
         A FileNotFoundError says that there is no such file; a ValueError that it is no
-        model, or that the device or precision cannot be had.
+        model, or that device or precision are not available.
         """
         device = choose_device(settings.device)
         file = Path(path)
@@ -62,7 +62,7 @@ class ModelCache:
         # which precision is chosen for it depends on what it gives
         key = (path, time, str(device), settings.precision)
         if key in self._ready:
-            # what was used last stands last
+            # the most recently used is last
             self._ready[key] = self._ready.pop(key)
             return self._ready[key]
         model = load_model(path)
@@ -79,7 +79,7 @@ class ModelCache:
     ) -> MutableMapping[Frame, GreyScale]:
         """Return the normalisation of an image's frames, to be added to.
 
-        It is remembered as long as the image's files stay the same.
+        It is cached as long as the image's files stay the same.
         """
         if any(channel.kind != "raw" for channel in image.channels):
             # a change deep in a zarr leaves no trace on its folder
@@ -91,7 +91,7 @@ class ModelCache:
         return self._scales.setdefault(key, {})
 
     def free(self) -> None:
-        """Give memory back."""
+        """Drop the cache and give memory back."""
         self.corrected = None
         self._ready.clear()
         self._scales.clear()
@@ -99,26 +99,26 @@ class ModelCache:
 
 
 class Speed:
-    """How fast networks compute here, learnt from the tiles they did."""
+    """The speed of networks on this device, measured on their tiles."""
 
     def __init__(self) -> None:
         self._rates: dict[tuple[str, Precision, Geometry], float] = {}
 
     def rate(self, network: Network) -> float:
-        """Return the multiplications in a second, as far as known."""
+        """Return the multiplications per second, measured or assumed."""
         usual = _GPU_RATE
         if network.device.type == "cpu":
             usual = _CPU_RATE * torch.get_num_threads()
         return self._rates.get(_kind(network), usual)
 
     def note(self, network: Network, flops: float, seconds: float) -> None:
-        """Take note of a tile that was done."""
+        """Add the measurement of a tile."""
         rate = flops / max(seconds, 1e-6)
         before = self._rates.get(_kind(network), rate)
         self._rates[_kind(network)] = (before + rate) / 2
 
     def try_out(self, network: Network) -> None:
-        """Run the smallest tile, which also has the device get ready."""
+        """Measure the smallest tile, which also warms the device up."""
         table = network.geometry
         window = np.zeros((table.channels, *table.min_input), np.float32)
         network.probabilities(window)
@@ -130,7 +130,7 @@ class Speed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Context:
-    """What one job has to work with."""
+    """The resources of one job."""
 
     task: Task  # what napari sends about the job while it runs
     cache: ModelCache

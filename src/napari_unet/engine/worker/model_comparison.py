@@ -1,4 +1,4 @@
-"""Whether a new model is better than the one it started from, in words and figures."""
+"""Comparison of a new model with the one it started from, in words and figures."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import HeldOut
     from napari_unet.engine.network.network import Network
 
-# Differences up to this are chance: a few held-out cells more or less.
+# Differences up to this count as chance: a few held-out cells more or less.
 _SIMILAR = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How well a network does on what is held out."""
+    """Scores of a network on the held-out parts."""
 
     iou: float  # mean IoU of the foreground classes, over annotated pixels
     cells: float | None  # F1 of the cells at IoU 0.5; None where none are annotated
-    count: int  # cells that were judged by
+    count: int  # number of held-out cells
 
 
 def judge(
@@ -41,9 +41,9 @@ def judge(
     held_out: Sequence[HeldOut],
     instances: Sequence[NDArray[np.int32]],
 ) -> Generator[Event | None, None, Figures]:
-    """Predict the held-out parts and compare, with a tick after each tile and part.
+    """Predict the held-out parts and compute scores; yield after each tile and part.
 
-    The card is that of the network's model and says how cells are found; `instances`
+    The card is that of the network's model, with its settings for cells; `instances`
     are the annotated cells of each part, of the size of its box.
     """
     parts, score = yield from predict_parts(network, held_out, instances)
@@ -59,7 +59,7 @@ def judge(
 
 
 def comparable(new: ModelCard, old: ModelCard) -> bool:
-    """Whether two models can be judged by the same annotation."""
+    """Whether two models can be scored with the same annotation."""
     return new.architecture.channels == old.architecture.channels and [
         c.name for c in new.classes
     ] == [c.name for c in old.classes]
@@ -68,8 +68,8 @@ def comparable(new: ModelCard, old: ModelCard) -> bool:
 def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
     """Put figures into words.
 
-    `old` is of the model it started from, if there is one; `where` says in words what
-    is held out. Better or worse is a change of the mean of the figures by over 0.01.
+    `old` is of the model it started from, if any; `where` describes the held-out part.
+    Better or worse is a change of the mean of the figures by more than 0.01.
     """
     cells = f", with {counted(new.count, 'cell')}" if new.count else ""
     judged = f"Judged by what it did not learn from{cells}: {where}."
@@ -90,7 +90,7 @@ def compare(new: Figures, old: Figures | None, where: str) -> ModelComparison:
 
 
 def of_several(card: ModelCard) -> ModelComparison:
-    """Say how good several networks are together, or that of them which is kept."""
+    """Describe the score of an ensemble, or of the best candidate."""
     for decision in card.training.decisions:
         if decision.field == "try_both":
             return ModelComparison("first", decision.reason)
@@ -105,7 +105,7 @@ def of_several(card: ModelCard) -> ModelComparison:
 
 
 def unknown(*, as_asked: bool) -> ModelComparison:
-    """Say that nothing is held out to judge by: as asked for, or for want of labels."""
+    """Return that nothing is held out: on request, or because labels are too few."""
     sentence = "Too few labels to judge: all of them were needed to learn from."
     if as_asked:
         sentence = "Nothing was held out, as asked for, so nothing can be judged."

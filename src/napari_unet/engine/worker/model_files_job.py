@@ -1,4 +1,4 @@
-"""Files of models: those of other programs made ours, and ours made theirs."""
+"""Conversion of models from and for other programs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def export(job: ExportModelJob, _: Context) -> Iterator[Event | None]:
 
 
 def formats(_: ModelFormatsJob) -> Iterator[Event | None]:
-    """List the formats that are written; nothing of them is loaded for that."""
+    """List the formats that can be written, without loading them."""
     yield ModelFormatsFound(
         tuple(
             WrittenFormat(

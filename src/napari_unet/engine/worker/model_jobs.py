@@ -1,4 +1,4 @@
-"""Networks kept ready for prediction, and the memory given back."""
+"""Loading models ahead of predictions, and freeing their memory."""
 
 from __future__ import annotations
 
@@ -24,6 +24,6 @@ def load_model(job: LoadModelJob, context: Context) -> Iterator[Event | None]:
 
 
 def free_memory(_: FreeMemoryJob, context: Context) -> Iterator[Event | None]:
-    """Forget all models."""
+    """Drop all cached models."""
     context.cache.free()
     yield None

@@ -1,4 +1,4 @@
-"""Settings of a training, chosen by what is annotated."""
+"""Planning of the settings of a training from the annotation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def run(job: PlanJob, _: Context) -> Iterator[Event | None]:
-    """Look at all that is annotated; None after each plane, at last the plan."""
+    """Read all annotation and plan; None after each plane, at last the plan."""
     observer = Observer()
     for reference, annotation, places in zip(
         job.images, job.annotations, job.places, strict=True

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.worker.model_cache import Context
 
-# Seconds that a tile should take: the first, any other, and one of a preview, between
-# two of which a training goes on.
+# Target seconds for a tile: the first, any other, and one of a preview, which alternate
+# with steps of a training.
 _FIRST, _OTHER, _PREVIEW = 0.3, 0.6, 0.2
-# How many times its pixels a tile may read: where being soon counts.
+# Largest ratio of input to output pixels of a tile where latency matters.
 _SOON = 8.0
-# The same where speed counts: about the tile of the paper, 572 to 388 pixels.
+# The same where throughput matters: about that of the paper, 572 to 388 pixels.
 _THRIFTY = 2.2
 
 
@@ -41,8 +41,8 @@ def run(job: PredictJob, context: Context) -> Iterator[Event]:
     """Predict; the events are those of `overlap_tile.predict`.
 
     The arrays hold a tile before its event comes, and the last event holds no array. If
-    the weights of a training are asked for and none goes on, or the arrays do not fit
-    the image, it is a ValueError.
+    no training is running whose weights are requested, or the arrays do not fit the
+    image, it is a ValueError.
     """
     image = job.image.open()
     network = _network(job, context)
@@ -97,7 +97,7 @@ def tile_for_flops(
     *,
     memory_gb: float = 0.0,
 ) -> tuple[int, ...]:
-    """Return the output of tiles that take some flops, or less if memory is short."""
+    """Return the output of tiles with some flops, or less if memory is short."""
     chosen = output_for_flops(network.geometry, shape, flops, waste)
     bound = choose_tile(network, shape, memory_gb=memory_gb)
     return min(chosen, bound, key=prod)
@@ -123,7 +123,7 @@ def _tiles(
     context: Context,
     factors: tuple[float, ...] | None,
 ) -> Tiles | None:
-    """Choose tiles by the time they take; None leaves it to the settings."""
+    """Choose tiles by their time; None for those of the settings."""
     table = network.geometry
     if job.settings.tile:
         return None

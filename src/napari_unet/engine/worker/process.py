@@ -1,4 +1,4 @@
-"""The worker as a process among others: its priority, its memory, its status."""
+"""The worker as a process: its priority, memory and status."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.inbox import JobInbox
 
 _SECONDS = 1.0
-# Steps of the scheduler below napari. What people wait for goes before training.
+# Niceness relative to napari: the CPU worker, for which people wait, precedes training.
 NETWORK_NICE, CPU_NICE = 10, 5
-# Of 1000: high enough that the kernel takes the worker and not napari.
+# Of 1000: high enough that the kernel ends the worker and not napari.
 _OOM_SCORE = "500"
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def lower_priority(steps: int) -> None:
-    """Let napari and other programs go first."""
+    """Give napari and other programs precedence."""
     if sys.platform == "win32":
         psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
@@ -34,13 +34,13 @@ def lower_priority(steps: int) -> None:
 
 
 def offer_for_ending() -> None:
-    """Have the system end this process first where memory runs out, not napari."""
+    """Make the system end this process before napari if memory runs out."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
 
 
 def report_status(channel: Channel, inbox: JobInbox, *, networks: bool) -> None:
-    """Send the status every second, and notice when napari is gone.
+    """Send the status every second, and detect when napari has ended.
 
     With `networks` it is that of the device that networks compute on; torch must be
     loaded.
@@ -71,7 +71,7 @@ def _cpu_status(device: str = "cpu", why_not_gpu: str = "") -> Status:
 
 
 def _device_status() -> Status:
-    """Return the status of the device that is chosen by itself."""
+    """Return the status of the default device."""
     # not at the top: the CPU worker never loads torch
     import torch
 

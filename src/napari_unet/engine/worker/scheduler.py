@@ -1,8 +1,8 @@
-"""Several jobs take turns in one thread: stride scheduling of generators.
+"""The scheduler of jobs in one thread: stride scheduling of generators.
 
-Each job has a clock that runs slower the larger its share; the job whose clock shows
-the least has the next turn. A job that comes in is set to the present, so that its
-first tile comes at once and it neither owes nor is owed what went before.
+Each job has a virtual clock that runs slower the larger its share; the job with the
+lowest clock has the next turn. A new job starts at the current virtual time, so that
+its first tile comes at once and earlier time does not count.
 
 Reference: Waldspurger and Weihl, Stride Scheduling, MIT/LCS/TM-528, 1995.
 """
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
     Ticks = Generator[Event | None, None, None]
 
-# Of the time that a training has, while both are at work.
+# Relative to the share of a training that runs at the same time.
 _PREVIEW_SHARE = 0.05
 
 
 @dataclass(slots=True, eq=False)
 class Running:
-    """A job at work, and its clock."""
+    """A running job and its clock."""
 
     task: Task
-    clock: float  # seconds it had, divided by its share
+    clock: float  # seconds used, divided by its share
     ticks: Ticks | None = None
 
 
 class Scheduler:
-    """Lets the jobs of a worker take turns until it is closed.
+    """Runs the jobs of a worker in turns until it is closed.
 
     An error ends its job, never the worker.
 
@@ -68,14 +68,13 @@ class Scheduler:
         self._clock = clock
         self._jobs: list[Running] = []
         self._now = 0.0
-        # Previews come one after the other: together they must not take more either.
+        # clock of the last preview: successive previews share one
         self._previews = 0.0
 
     def run(self) -> None:
         """Work until the inbox closes; then end all jobs as if they were cancelled.
 
-        No message says that they ended: napari, if it is still there, sees the process
-        end.
+        No message is sent for them: napari, if it still runs, sees the process end.
         """
         while not self._inbox.closing:
             self._inbox.wait(self._has_work)
@@ -84,7 +83,7 @@ class Scheduler:
             self._close(job)
 
     def turn(self) -> None:
-        """Take in new jobs, end cancelled ones, and give the next in turn one tick."""
+        """Add new jobs, end cancelled ones, and run one tick of the next job."""
         for task in self._inbox.new_tasks():
             clock = self._now
             if task.what.is_preview:
@@ -96,12 +95,12 @@ class Scheduler:
         ready = [job for job in self._jobs if not job.task.paused]
         if not ready:
             return
-        # of equals the one that came last: it has waited for no tick yet
+        # of equals the newest: it has had no tick yet
         job = min(reversed(ready), key=lambda j: j.clock)
         self._now = max(self._now, job.clock)
         began = self._clock()
         self._tick(job)
-        # who was paused does not get the time back
+        # time in which a job was paused does not count in its favour
         took = (self._clock() - began) / self._share(job.task)
         job.clock = max(job.clock, self._now) + took
         if job.task.what.is_preview:
@@ -131,7 +130,7 @@ class Scheduler:
             self._fail(job, error)
 
     def _close(self, job: Running) -> bool:
-        """Have a job write what is to be kept; whether it could."""
+        """Close a job, which may write a checkpoint; return whether it succeeded."""
         try:
             if job.ticks is not None:
                 job.ticks.close()
@@ -150,7 +149,7 @@ class Scheduler:
             traceback="".join(format_exception(error)),
             out_of_memory=_is_out_of_memory(error),
         )
-        # the frames of an error keep all arrays alive that they worked with
+        # the frames of an error keep their arrays alive
         error.__traceback__ = None
         error.__context__ = error.__cause__ = None
         gc.collect()
@@ -163,7 +162,7 @@ class Scheduler:
 
 
 def _sentence(error: Exception) -> str:
-    """Return what is shown to people: torch adds lines on how to find errors in it."""
+    """Return the sentence for people, without the debugging hints that torch adds."""
     lines = str(error).strip().splitlines()
     if not lines:
         return f"{type(error).__name__} without an explanation."

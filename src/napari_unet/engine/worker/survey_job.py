@@ -1,4 +1,4 @@
-"""What networks would cost on this machine, found by trying each out."""
+"""The cost of networks on this machine, measured by a trial of each."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.worker.model_cache import Context
 
-# Pixels that costs are told of, and the output that is tried for them.
+# Pixels that costs refer to, and the output of the trial.
 _MEGAPIXEL, _TRIED = 10**6, {2: 64, 3: 16}
-# A first run that took longer need not be repeated: little of it was getting ready.
+# A first run longer than this need not be repeated: little of it was warm-up.
 _LONG = 0.5
 
 
 def run(job: SurveyJob, _: Context) -> Iterator[Event | None]:
-    """Try out each network; yield what it costs, or why it cannot be had."""
+    """Run a trial of each network; yield its cost, or why it is impossible."""
     device = choose_device(job.device)
     for settings in job.candidates:
         try:

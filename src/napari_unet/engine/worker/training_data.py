@@ -1,4 +1,4 @@
-"""What a training job learns from: its images and annotation, where napari put them."""
+"""The data of a training job: shared arrays of images and annotation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrainingData:
         self.places = [dict.fromkeys(places) for places in job.places]
 
     def pairs(self, ndim: int) -> Iterator[tuple[Field, Annotation | None]]:
-        """Yield what is to be learnt from; the fields alone without annotation."""
+        """Yield fields with their annotation; without any, the fields alone."""
         for number in range(len(self.images)):
             for t, z in self._as_fields(number, self.places[number], ndim):
                 known: Annotation | None = None
@@ -40,9 +40,9 @@ class TrainingData:
     def corrected(
         self, correction: Correction, ndim: int
     ) -> Iterator[tuple[Field, Annotation, Box | None]]:
-        """Yield the corrected fields, what is known of them now, and what changed.
+        """Yield the corrected fields, their annotation now, and the changed boxes.
 
-        The network keeps its classes: objects of others are as if not annotated.
+        The network keeps its classes: objects of new classes count as unannotated.
         """
         annotation, number = correction.annotation, correction.image
         self.annotations[number] = annotation
@@ -57,7 +57,7 @@ class TrainingData:
     def _as_fields(
         self, number: int, places: Iterable[Place], ndim: int
     ) -> list[Place]:
-        """Return the planes that volumes are of, or the other way."""
+        """Convert places between planes and volumes."""
         found: dict[Place, None] = {}
         for t, z in places:
             if ndim == 3:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 
 def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
-    """Train, save the model, and say how good it is.
+    """Train, save the model, and compare it with the one before.
 
     The events are those of `training.run.train`, but in place of the last one come
     `ModelComparison` and `ModelSaved`. If nothing is annotated, or images and
@@ -93,7 +93,7 @@ def _keep(finished: TrainingFinished, model: Path) -> str | None:
 
 
 def warm_up() -> None:
-    """Load or compile what the first step of a training would wait for.
+    """Load or compile what would delay the first step of a training.
 
     It takes about two seconds, on a new installation some more.
     """
@@ -107,7 +107,7 @@ def warm_up() -> None:
 
 
 def _take_in(task: Task, course: Course, data: TrainingData) -> None:
-    """Pass on what napari has sent meanwhile: corrections, and to finish."""
+    """Pass on messages from napari: corrections, and to finish."""
     while task.corrections:
         for changed in data.corrected(task.corrections.popleft(), course.ndim):
             course.correct(*changed)
@@ -118,7 +118,7 @@ def _take_in(task: Task, course: Course, data: TrainingData) -> None:
 def _judged(
     model: Model, start: Model | None, training: TrainingRun, job: TrainJob
 ) -> Generator[Event | None, None, ModelComparison]:
-    """Compare with the model that the training started from."""
+    """Compare the model with the one that the training started from."""
     parts, settings = training.loop.prepared.training_set, job.settings
     if not parts.held_out:
         return model_comparison.unknown(as_asked=not settings.validation)
@@ -127,7 +127,7 @@ def _judged(
         which: Model,
     ) -> Generator[Event | None, None, model_comparison.Figures]:
         network = prepare(which, job.device, settings.precision)
-        # both find cells in the same way, that of the new model, at the size they see
+        # both with the settings for cells of the new model, at the size they see
         card = model.card.replace(
             architecture=which.card.architecture, segmentation=seen
         )
