@@ -169,7 +169,7 @@ def test_training_goes_on_with_the_task_of_what_it_begins_with(
         ),
         (
             ["noisy", "--task", "denoise", "--validation", "0.2"],
-            "nothing can be held out to judge by",
+            "nothing can be held out for validation",
         ),
         (
             ["noisy", "clean", "--task", "regress", "--augment-elastic", "2"],

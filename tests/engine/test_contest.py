@@ -192,7 +192,7 @@ def test_what_is_tried_is_chosen_by_auto_and_needs_something_to_judge_by() -> No
         Training.automatic(try_both=True, folds=3)
     images, labels = wide(0)
     asked = Training.automatic(try_both=True, validation=0.0, **SMALL)
-    with pytest.raises(ValueError, match="nothing is held out, as asked for"):
+    with pytest.raises(ValueError, match="nothing is held out, as requested"):
         list(train([images], [labels], asked, kind="instances", device="cpu"))
 
 

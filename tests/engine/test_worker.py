@@ -866,10 +866,10 @@ def test_the_comparison_is_of_the_mean_of_the_figures_in_words(
 
 
 def test_without_held_out_parts_nothing_is_claimed() -> None:
-    few, asked = unknown(as_asked=False), unknown(as_asked=True)
+    few, asked = unknown(requested=False), unknown(requested=True)
     assert few.outcome == asked.outcome == "unknown"
-    assert "Too few labels to judge" in few.sentence
-    assert "as asked for" in asked.sentence
+    assert "Too few labels for validation" in few.sentence
+    assert "as requested" in asked.sentence
 
 
 def test_models_of_other_classes_or_channels_cannot_be_compared() -> None:

@@ -1013,7 +1013,7 @@ def test_a_folder_that_was_not_finished_says_so(
     else:
         bench.worker.fail(handle, "It died.", WORKER_ENDED)
     reason = {
-        "cancelled": "It was cancelled: other images were not looked at.",
+        "cancelled": "It was cancelled: other images were not processed.",
         "failed": "The disk is full.",
         "died": "It died.",
     }[how]

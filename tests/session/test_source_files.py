@@ -308,7 +308,7 @@ def test_a_damaged_file_is_no_reason_to_refuse_its_layer(bench: Bench) -> None:
     path.write_bytes(b"II*\0 no more")
     image = bench.images.add([layer])
     assert image.axes == "zyx"
-    assert "The file tells no axes or pixel size" in bench.told[0]
+    assert "The file has no axes or pixel size" in bench.told[0]
 
 
 @pytest.mark.parametrize(

@@ -36,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
     save_model(model, options.output)
     for note in model.card.notes:
         print(note)
-    print(f"{options.output}: a model of {found.title}; napari-unet info tells more.")
+    print(f"{options.output}: a model of {found.title}; napari-unet info shows more.")
     return 0

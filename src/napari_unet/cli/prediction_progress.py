@@ -100,9 +100,7 @@ class Batch:
                     }
                 elif isinstance(event, FileWaits) and event.path not in waited:
                     waited.add(event.path)
-                    self._line.say(
-                        f"{name}: waits for another run that is at work on it"
-                    )
+                    self._line.say(f"{name}: waits for another run that works on it")
                 elif isinstance(event, FilePredicted):
                     self._add_row(event, outcome)
 

@@ -216,11 +216,11 @@ class ModelCard(GrownSettings):
             gives = "an image" if outputs is None else "classes"
             raise ValueError(
                 f"a network that has learnt to {self.training.objective.title} gives "
-                f"{gives}, its card says otherwise."
+                f"{gives}, but its card says otherwise."
             )
         if outputs is None:
             if network.classes < 2:
-                raise ValueError("a network tells at least two classes apart, found 1.")
+                raise ValueError("a network has at least two classes, found 1.")
             return self
         made = len(outputs.mean) or network.channels
         if made != network.classes or self.classes:

@@ -206,7 +206,7 @@ def _predicted(
 
 def _check_channels(images: Sequence[Image]) -> None:
     if not images:
-        raise ValueError("there is no image to look at.")
+        raise ValueError("there is no image to suggest tiles of.")
     first = images[0]
     for image in images:
         if image.channels != first.channels:
@@ -220,8 +220,8 @@ def _check_channels(images: Sequence[Image]) -> None:
 def _check(images: Sequence[Image], network: Network, card: ModelCard) -> None:
     if network.outputs is not None:
         raise ValueError(
-            f"{card.name}: makes images; only a model that tells classes apart can be "
-            "unsure of them."
+            f"{card.name}: makes images; only a model that predicts classes has an "
+            "uncertainty about them."
         )
     wanted, image = network.geometry.channels, images[0]
     if image.channels != wanted:

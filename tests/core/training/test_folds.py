@@ -60,7 +60,7 @@ def test_slices_of_few_images_are_held_out_in_rows() -> None:
 
 
 def test_fewer_slices_than_networks_are_refused() -> None:
-    words = "take as many annotated slices or volumes, found 2"
+    words = "take as many annotated ones, found 2"
     with pytest.raises(ValueError, match=words):
         hold_out_fold(examples(2), Fold(0, 3), NAMES)
 

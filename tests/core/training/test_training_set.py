@@ -115,7 +115,7 @@ def test_nothing_is_held_out_if_nothing_is_asked_for() -> None:
     result = parted(whole, share=0)
     assert result.examples == (whole,)
     assert result.held_out == ()
-    assert "as asked for" in result.validation
+    assert "as requested" in result.validation
 
 
 @pytest.mark.parametrize("seed", range(6))

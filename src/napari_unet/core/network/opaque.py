@@ -82,7 +82,7 @@ class Opaque(Layered):
             )
         if self.only_foreground and self.classes != 2:
             raise ValueError(
-                "a network that gives the foreground alone tells two classes apart, "
+                "a network with the foreground alone as its output has two classes, "
                 f"found {self.classes}."
             )
         return self

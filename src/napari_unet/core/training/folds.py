@@ -52,8 +52,8 @@ def hold_out_fold(
     for name, there, left in zip(classes, known, learnt, strict=True):
         if there and not left:
             raise ValueError(
-                f"{name} would not be learnt by {fold.name}, as all of it is in what "
-                "that is judged by: have more of it, or train fewer networks."
+                f"{name} would not be learnt by {fold.name}, as all of it is held out: "
+                "annotate more of it, or train fewer networks."
             )
     words = f"{fold.name}, {len(held)} of {counted(len(examples), 'slice')} held out"
     return TrainingSet(
@@ -65,8 +65,8 @@ def _parts(examples: Sequence[Example], total: int, seed: int) -> list[int]:
     """Return the number of the fold of each example."""
     if len(examples) < total:
         raise ValueError(
-            f"{total} networks, each of which is judged by others, take as many "
-            f"annotated slices or volumes, found {len(examples)}."
+            f"{total} networks, each with other slices or volumes held out, take as "
+            f"many annotated ones, found {len(examples)}."
         )
     images = list(dict.fromkeys(e.field.image for e in examples))
     if len(images) < total:

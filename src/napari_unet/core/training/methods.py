@@ -41,7 +41,7 @@ def methods(
     objects, where they are known.
     """
     trained = [_network(card), *_data(card, objects), _grey(card)]
-    trained += [*_recipe(card, seconds), _judged(card)]
+    trained += [*_recipe(card, seconds), _validation(card)]
     sentences = [
         # the settings say nothing about a training by another program
         *(trained if card.steps else [_foreign(card), _grey(card)]),
@@ -187,14 +187,14 @@ def _changes(settings: Training) -> str:
     return f"At random, patches were {', '.join(done)}." if done else ""
 
 
-def _judged(card: ModelCard) -> str:
+def _validation(card: ModelCard) -> str:
     score = card.score
     if score is None:
-        return "Nothing was held out to judge the model by."
+        return "No part was held out for validation."
     where = counted(score.pixels, "pixel")
     if card.members > 1:
         return (
-            f"Each network was judged by what it had not learnt: {score.words} in the "
+            f"Each network was validated on its held-out part: {score.words} in the "
             f"mean, on {where} in all."
         )
     what = "annotated pixels" if isinstance(score, Score) else "pixels"

@@ -342,8 +342,8 @@ def _depth(found: Fingerprint, machine: Machine, settings: Training) -> Decision
         return Decision(
             field="depth",
             value=fewest,
-            reason=f"There are no cells whose size could tell: {fewest} are usual for "
-            f"a network of {settings.width} channels.",
+            reason=f"There are no cells to measure: {fewest} are usual for a network "
+            f"of {settings.width} channels.",
         )
     if settings.ndim == 3 and machine.device == "cpu":
         most = fewest

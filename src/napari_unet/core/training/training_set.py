@@ -195,7 +195,7 @@ def hold_out(
     """
     whole = tuple(examples)
     if share == 0:
-        return TrainingSet(whole, (), "nothing is held out, as asked for")
+        return TrainingSet(whole, (), "nothing is held out, as requested")
     parted = _hold_out_corners(whole, share, halo, rng)
     if len(whole) >= _MANY_FIELDS:
         fields = _hold_out_fields(whole, share, rng)

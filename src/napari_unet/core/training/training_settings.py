@@ -100,8 +100,8 @@ class Training(GrownSettings):
     preset: str = Field("quick", description="Name of the preset this came from.")
     task: Task = Field(
         "segment",
-        description="What is learnt: to tell classes apart by labels, to turn images "
-        "into others by examples of both, or to denoise by the noisy images alone.",
+        description="Task to learn: classes by labels, images by examples of both, or "
+        "denoising by the noisy images alone.",
     )
     network: Annotated[str, AfterValidator(known)] = Field(
         "unet", description="Name of the network, as the catalogue has it."
@@ -278,7 +278,7 @@ class Training(GrownSettings):
         if self.folds > 1 and not self.objective.is_judged:
             raise ValueError(
                 f"to {self.objective.title}, one network is trained, as nothing can "
-                f"be held out to judge several by; found folds {self.folds}."
+                f"be held out for validation; found folds {self.folds}."
             )
         return self
 
@@ -309,8 +309,8 @@ class Training(GrownSettings):
             )
         if self.validation and not self.objective.is_judged:
             raise ValueError(
-                "of noisy images nothing can be held out to judge by, for want of "
-                f"clean ones; found validation {self.validation:g}, allowed is 0."
+                "of noisy images nothing can be held out for validation, as clean "
+                f"ones are missing; found validation {self.validation:g}, allowed is 0."
             )
         return self
 

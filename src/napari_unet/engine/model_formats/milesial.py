@@ -185,7 +185,7 @@ def _notes(table: Architecture, *, single: bool) -> tuple[str, ...]:
         said.append("Its only score, by the sigmoid, is that of the foreground.")
     said.append(
         "The original program shrinks images first, by its option --scale, 0.5 unless "
-        "another is given, which the file does not tell: give it images of the size "
+        "another is given, which is not in the file: give it images of the size "
         "that it learnt from."
     )
     return tuple(said)

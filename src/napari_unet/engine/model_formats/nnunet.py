@@ -395,6 +395,5 @@ def _notes(table: Architecture, members: int) -> tuple[str, ...]:
         f"{half}, and their scores are averaged by nnU-Net's weights{of_folds}; that "
         "spreads its windows evenly and lets none begin outside the image, which is "
         "mirrored here: near the edges results differ.",
-        "nnU-Net averages mirrored views, too, unless it is told not to; here none are "
-        "unless asked for.",
+        "nnU-Net also averages mirrored views by default; here that is an option.",
     )

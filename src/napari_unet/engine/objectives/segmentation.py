@@ -226,8 +226,8 @@ def _check_counts(counts: NDArray[np.int64], names: Sequence[str]) -> None:
     there = [n for n, c in zip(("background", *names), counts, strict=True) if c]
     if len(there) == 1:
         raise ValueError(
-            f"only {there[0]} is annotated: the network needs at least two classes to "
-            "tell apart, such as cells and background."
+            f"only {there[0]} is annotated: the network needs at least two classes, "
+            "such as cells and background."
         )
 
 

@@ -215,8 +215,8 @@ def with_network_of(start: Model | None, settings: Training) -> Training:
     # unet is the default: it may not have been chosen
     if settings.network not in (own.network, "unet"):
         raise ValueError(
-            f"the model to start from is of the network {own.network}, the training "
-            f"asks for {settings.network}."
+            f"the model to start from is of the network {own.network}, the settings "
+            f"are for {settings.network}."
         )
     return settings.with_network_of(own)
 

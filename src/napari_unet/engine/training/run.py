@@ -326,8 +326,8 @@ class TrainingRun:
         parent = read_card(self._resume).parent
         if begun != now or len(state.progress) != state.record.step:
             self._log_problem = (
-                f"{went_on} with other annotation, or from a checkpoint that does not "
-                "tell how it had come about"
+                f"{went_on} with other annotation, or from a checkpoint without "
+                "a record of its data"
             )
             state.learnt = b""  # nor if it is interrupted again
         elif parent is not None and self._start is None:

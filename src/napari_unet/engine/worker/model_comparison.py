@@ -94,21 +94,21 @@ def of_several(card: ModelCard) -> ModelComparison:
     for decision in card.training.decisions:
         if decision.field == "try_both":
             return ModelComparison("first", decision.reason)
-    sentence = "The model is the mean of networks that are judged one by one."
+    sentence = "The model is the mean of networks that are validated one by one."
     if card.score is None:
         return ModelComparison("unknown", sentence)
     sentence = (
         f"The model is the mean of {card.members} networks, with {card.score.words} on "
-        "what each of them did not learn from."
+        "the held-out part of each."
     )
     return ModelComparison("first", sentence)
 
 
-def unknown(*, as_asked: bool) -> ModelComparison:
+def unknown(*, requested: bool) -> ModelComparison:
     """Return that nothing is held out: on request, or because labels are too few."""
-    sentence = "Too few labels to judge: all of them were needed to learn from."
-    if as_asked:
-        sentence = "Nothing was held out, as asked for, so nothing can be judged."
+    sentence = "Too few labels for validation: all of them were needed for training."
+    if requested:
+        sentence = "Nothing was held out, as requested, so there is no validation."
     return ModelComparison("unknown", sentence)
 
 

@@ -112,7 +112,7 @@ def _network(job: PredictJob, context: Context) -> Network:
     if job.model != LIVE:
         return context.cache.network(job.model, job.settings)[0]
     if context.cache.live is None:
-        raise ValueError("no training goes on whose network could be shown.")
+        raise ValueError("no training is running whose network could be shown.")
     return context.cache.live.network()
 
 

@@ -121,7 +121,7 @@ def _judged(
     """Compare the model with the one that the training started from."""
     parts, settings = training.loop.prepared.training_set, job.settings
     if not parts.held_out:
-        return model_comparison.unknown(as_asked=not settings.validation)
+        return model_comparison.unknown(requested=not settings.validation)
 
     def figures(
         which: Model,
@@ -145,9 +145,11 @@ def _judged(
         )
     except MemoryError:
         return ModelComparison(
-            "unknown", "The model is saved, but there was no memory to judge it."
+            "unknown",
+            "The model is saved, but memory was too short for its validation.",
         )
     except (OSError, RuntimeError, ValueError) as error:
         return ModelComparison(
-            "unknown", f"The model is saved, but it cannot be judged: {reason(error)}."
+            "unknown",
+            f"The model is saved, but its validation failed: {reason(error)}.",
         )

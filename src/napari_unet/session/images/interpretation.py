@@ -108,7 +108,7 @@ def interpret(
         origin = "guessed by their number" if agreeing is None else "from the file"
     notes = [_origins(chosen, origin, own, spacing)]
     if file.problem:
-        notes.append(f"The file tells no axes or pixel size: {file.problem}")
+        notes.append(f"The file has no axes or pixel size: {file.problem}")
     elif file.axes and match is None:
         notes.append(
             f"The layer has the shape {_by(roles.level_shape(layer))}, its file "

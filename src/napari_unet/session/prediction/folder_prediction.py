@@ -103,7 +103,7 @@ class FolderPrediction:
         self.changed.emit()
 
     def _on_ended(self, cancelled: bool) -> None:
-        rest = "It was cancelled: other images were not looked at."
+        rest = "It was cancelled: other images were not processed."
         self.end = rest if cancelled else ""
         self.changed.emit()
 

@@ -252,7 +252,7 @@ def _readme(card: ModelCard, publication: Publication) -> str:
     score = (
         f"On {card.score.pixels} pixels that were held out: {card.score.words}."
         if card.score
-        else "No pixels were held out to judge it by."
+        else "No pixels were held out for validation."
     )
     return f"""# {card.name}
 
