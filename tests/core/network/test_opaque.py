@@ -107,7 +107,7 @@ def test_tiles_are_of_sizes_that_the_network_takes() -> None:
             "than what one run",
         ),
         ({"smallest": (0, 0)}, "greater than or equal to 1"),
-        ({"only_foreground": True, "classes": 3}, "two classes apart, found 3"),
+        ({"only_foreground": True, "classes": 3}, "has two classes, found 3"),
         ({"runtime": "python"}, "torchscript"),
     ],
 )
