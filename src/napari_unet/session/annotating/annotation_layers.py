@@ -1,4 +1,4 @@
-"""The layers that people paint in: made, coloured, recorded, and brought back."""
+"""The annotation layers: created, coloured, recorded, and restored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _FEATURES_EVERY = 1.0
 
 @dataclass(slots=True, eq=False)
 class _Shown:
-    """An annotation layer in the viewer; what its features were made of."""
+    """An annotation layer in the viewer, and the state of its features table."""
 
     layer: Labels
     stream: EditStream
@@ -118,7 +118,7 @@ class AnnotationLayers:
         return layer
 
     def rest(self, image_id: str) -> Callable[[], None]:
-        """Let nobody paint in an image until what is returned is called."""
+        """Lock the annotation of an image; the returned function unlocks it."""
         shown = self._shown.get(image_id)
         if shown is None:
             return lambda: None
@@ -136,7 +136,7 @@ class AnnotationLayers:
         return [shown.layer for shown in self._shown.values()]
 
     def show_known(self) -> None:
-        """Show the annotation of all open images; layers left by another project go."""
+        """Show the annotation of all open images, and remove layers of other projects."""
         for role in ("annotation", "finished", "suggested"):
             for layer in roles.find(self._viewer, role):
                 self._viewer.layers.remove(layer)
@@ -149,7 +149,7 @@ class AnnotationLayers:
             self._uncover(self._covered.pop())
         for shown in self._due():
             shown.stream.tick()
-            # chosen with napari's own means; others find room when they are chosen
+            # an id chosen with napari's controls; others are checked when they are chosen
             make_room(shown.layer, int(shown.layer.selected_label))
         self._tell_apart()
         if self._describing.take():
@@ -157,7 +157,7 @@ class AnnotationLayers:
                 self._describe(shown, image_id)
 
     def close(self) -> None:
-        """Follow the layers no more; they stay in the viewer."""
+        """Disconnect from the layers; they stay in the viewer."""
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         self._images.attached.disconnect(self._on_attached)
         self._store.changed.disconnect(self._on_project)
@@ -190,7 +190,7 @@ class AnnotationLayers:
         """Write what changes in a layer to the annotation's file from now on."""
 
         def on_edit(edit: Edit) -> None:
-            # what a layer has when it is let go of is saved, but followed by nobody
+            # the last content of a layer is saved when it is released
             if image_id in self._shown:
                 self._shown[image_id].colours.follow_edit(edit)
                 self.edited.emit(image_id, edit)
@@ -220,7 +220,7 @@ class AnnotationLayers:
             self.show(image_id)
 
     def _uncover(self, image_id: str) -> None:
-        """Put a layer above those of its image, which came back on top of it."""
+        """Move a layer above those of its image, after these were restored."""
         shown, layers = self._shown.get(image_id), self._viewer.layers
         if shown is not None:
             above = max(map(layers.index, self._images.layers(image_id)), default=-1)
@@ -229,7 +229,7 @@ class AnnotationLayers:
                 layers.move(own, above + 1)
 
     def _on_project(self, project: Project) -> None:
-        """Withdraw the layers of images that left the project; bring others back."""
+        """Remove the layers of images that left the project; restore others."""
         ids = [image.id for image in project.images]
         for image_id in [i for i in self._shown if i not in ids]:
             self._withdrawn.add(image_id)

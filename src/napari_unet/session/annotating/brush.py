@@ -1,4 +1,4 @@
-"""What the brush paints: a cell of a class, background, or nothing; and on what."""
+"""The brush: cells of a class, background or eraser, and what it may paint over."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Tool = Literal["cell", "background", "erase", "other"]
 _DRAWING = ("paint", "fill", "polygon")
 # Brush of a new layer: this share of the shorter side, within these bounds in pixels.
 _SHARE, _SMALLEST, _LARGEST = 50, 4, 30
-# Above this, new ids are looked for below: as many cells as anyone has still fit in.
+# Above this, free ids are searched below, where there is still room for many cells.
 _LAST_FREE = HIGHEST_ID - 2**24
 
 
@@ -62,7 +62,7 @@ class Brush:
         return self._keep
 
     def set_keep(self, keep: bool) -> None:
-        """Leave what is painted as it is, or paint over it."""
+        """Keep painted pixels, or paint over them."""
         self._keep = keep
         layer = self.layer
         if layer is not None:
@@ -89,7 +89,7 @@ class Brush:
 
     @property
     def painted_cell(self) -> int | None:
-        """Id of the painted cell that the brush goes on with; None if it is new."""
+        """Id of the existing cell that the brush paints; None for a new one."""
         image, layer = self._images.current, self.layer
         if image is None or layer is None or self.tool != "cell":
             return None
@@ -107,7 +107,7 @@ class Brush:
         layer.events.visible.connect(self._on_size)
 
     def detach(self, layer: Labels) -> None:
-        """Follow a layer no more."""
+        """Disconnect from a layer."""
         layer.events.selected_label.disconnect(self._on_label)
         layer.events.preserve_labels.disconnect(self._on_preserve)
         layer.events.mode.disconnect(self._on_mode)
@@ -149,7 +149,7 @@ class Brush:
         self.changed.emit()
 
     def follow_class(self, number: int) -> None:
-        """Go on in the class that the painted cell was given; its id stays."""
+        """Use the new class of the cell that the brush paints; its id stays."""
         self._class = number
         self.changed.emit()
 
@@ -219,7 +219,7 @@ class Brush:
             self._busy = before
 
     def _on_label(self, event: Any) -> None:
-        """Follow a label that was chosen with napari's own means."""
+        """React to a label that was chosen with napari's controls."""
         layer = event.source
         image_id, id_ = self._images.id_of(layer), int(layer.selected_label)
         # The event also comes when only the label's colour is new.
@@ -250,12 +250,12 @@ class Brush:
 
 
 def usual_size(shape: tuple[int, ...]) -> int:
-    """Return how wide the brush is to begin with, for a layer of a shape."""
+    """Return the initial size of the brush for a layer of a shape."""
     return min(max(min(shape[-2:]) // _SHARE, _SMALLEST), _LARGEST)
 
 
 def current_image(images: ImageList) -> ProjectImage:
-    """Return the image that is worked on; ValueError if there is none."""
+    """Return the current image; ValueError if there is none."""
     if images.current is None:
         raise ValueError("There is no image in the project yet.")
     return images.current

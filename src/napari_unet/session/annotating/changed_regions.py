@@ -1,4 +1,4 @@
-"""Where in an annotation an event of its layer happened: boxes along t, z, y and x."""
+"""The region of an annotation that an event of its layer is about (t, z, y, x)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _PER_T = 2**32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChangedRegions:
-    """Reads from a viewer what is on its canvas of a Labels layer."""
+    """Regions of a Labels layer that are on the canvas of a viewer."""
 
     layer: Labels
     axes: str  # a letter out of t, z, y, x for each axis of the layer
     shape: tuple[int, ...]
-    # without it, what is on the canvas is unknown and all planes are meant
+    # without it the canvas is unknown, and regions cover all planes
     viewer: ViewerModel | None
 
     def place(self) -> tuple[int, int] | None:
@@ -46,7 +46,7 @@ class ChangedRegions:
         return self._box({axis: slice(0, sizes[axis]) for axis in shown}, {})
 
     def drawn(self, offset: Sequence[int], size: Sequence[int]) -> Box:
-        """Return what a part of the canvas shows, and what a brush of 3-D hits there.
+        """Return the region of a part of the canvas, with the reach of a 3-D brush.
 
         `offset` and `size` of the part are along the axes on the canvas.
         """

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 # Towards black (below 0) or white, in an order in which ids that follow differ much;
 # neighbours never have the same.
 SHADES = (0.0, -0.55, 0.6, -0.3, 0.3, 0.8)
-# So many of them differ at a glance; the others are for cells with many neighbours.
+# The first of these are easy to distinguish; the others are for many neighbours.
 _USUAL = 3
-# Edits of more pixels are not looked at at once for neighbours.
+# Larger edits are searched for neighbours later, by ticks.
 _AT_ONCE = 256 * 256
-# Pixels that are looked at in one go: some 10 ms.
+# Pixels searched in one tick: some 10 ms.
 _AT_A_TIME = 2**19
 
 # Largest id in a cycle of colours that napari still shows with 16 bits.
@@ -68,7 +68,7 @@ class LayerColours:
         self.renew()
 
     def renew(self) -> None:
-        """Make the colours of what is painted, and of the ids that come next."""
+        """Make the colours of painted ids, and of the next ones."""
         image, active = self._image, self._brush.active_class
         selected = int(self._layer.selected_label)
         used = max(self._used(), selected)
@@ -89,9 +89,9 @@ class LayerColours:
         self._layer.colormap = self._colormap()
 
     def tell_apart(self, t: int, z: int) -> None:
-        """See to it that neighbours in a plane have different shades.
+        """Give neighbours in a plane different shades.
 
-        A part of a large plane is looked at with each call.
+        Each call searches a part of a large plane.
         """
         if (t, z) in self._told_apart or not self._file.has(t, z):
             return
@@ -110,7 +110,7 @@ class LayerColours:
             self.renew()
 
     def follow_project(self) -> None:
-        """Make them anew if classes, or those of painted objects, have changed."""
+        """Make colours anew if classes, or those of painted objects, have changed."""
         of, used = self._image.class_of, self._used()
         ids = {*self._class_of, *of}
         if self._listed is None:
@@ -124,7 +124,7 @@ class LayerColours:
             self.renew()
 
     def follow_edit(self, edit: Edit) -> None:
-        """Make them anew if an edit brought ids without a colour, or with a wrong one.
+        """Make colours anew if an edit brought ids without a colour, or with another.
 
         The next ids are coloured as the active class, for which most of them are; but
         cells that were split, imported or written by a script may be of another. Ids

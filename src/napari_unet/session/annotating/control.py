@@ -72,15 +72,15 @@ class Annotating:
         store.changed.connect(self._on_project)
         images.place_changed.connect(self._on_place)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
-        # last: all that is to hear of these layers is connected by now
+        # last: everything that reacts to layers is connected by now
         self.layers.show_known()
 
     def close(self) -> None:
-        """Follow viewer and project no more; what is painted is saved."""
+        """Disconnect from viewer and project; annotation is saved."""
         self._store.changed.disconnect(self._on_project)
         self._images.place_changed.disconnect(self._on_place)
         self._viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
-        # the layers stay in the viewer: their keys would go on calling what is closed
+        # layers stay in the viewer: their keys would call closed objects
         for layer in self.layers.shown_layers():
             shortcuts.unbind(layer)
         self.earlier_work.close()
@@ -103,7 +103,7 @@ class Annotating:
         self._store.remove_annotation(image.id, "remove annotation")
 
     def undo(self) -> str | None:
-        """Undo the last step that is no stroke, and return what it was."""
+        """Undo the last step that is not a stroke, and return its description."""
         undone = self._store.undo()
         if undone is not None:
             self.message.emit("info", f"Undone: {undone}.")

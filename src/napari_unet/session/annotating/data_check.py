@@ -1,4 +1,4 @@
-"""The data check: made by the worker, and its remedies."""
+"""The data check, computed by the worker, and the remedies of its findings."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ RING_WIDTH = 5.0
 
 
 class DataCheck:
-    """Counts what is annotated and finds what is wrong, on the CPU worker."""
+    """Counts the annotation and finds faults, on the CPU worker."""
 
     changed = Signal()
     """Another report, or a check began or ended."""
@@ -90,7 +90,7 @@ class DataCheck:
         self.changed.emit()
 
     def close(self) -> None:
-        """Give up a check that is under way."""
+        """Cancel a running check."""
         if self._handle is not None:
             handle, self._handle = self._handle, None
             handle.event.disconnect(self._on_event)
@@ -150,7 +150,7 @@ class DataCheck:
         try:
             network = project.training.architecture(*sizes)
         except ValueError:
-            # the Train dock says so; the annotation can be checked all the same
+            # reported in the Train dock; the annotation can be checked anyway
             network = project.training.with_network("unet").architecture(*sizes)
         # in pixels of the image
         return tuple(ceil(n / project.training.scale) for n in reach_of(network))

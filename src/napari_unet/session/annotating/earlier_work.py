@@ -1,4 +1,4 @@
-"""Work on an image in other projects, looked for in the background."""
+"""Annotation of an image in other projects, searched in the background."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 class EarlierWork:
     """Other projects in which an image is annotated, each image looked up once.
 
-    All that was ever annotated may have to be read for it: that takes a thread. Without
-    `post`, which runs a function in the main thread, it is looked for at once.
+    All projects may have to be read, so the search runs in a thread. Without `post`,
+    which runs a function in the main thread, it runs at once.
     """
 
     found = Signal(str)
     """Id of an image whose earlier work is known now."""
     passed_over = Signal(str)
-    """A project cannot be read; a sentence, told once."""
+    """A sentence on a project that cannot be read; once for each."""
 
     def __init__(self, store: ProjectStore, post: Post | None) -> None:
         self._store, self._post = store, post
@@ -38,7 +38,7 @@ class EarlierWork:
         self._closed = False
 
     def of(self, image_id: str) -> list[FoundProject] | None:
-        """Return the projects, latest first; None as long as they are looked for."""
+        """Return the projects, latest first; None during the search."""
         if image_id in self._known or image_id in self._looking:
             return self._known.get(image_id)
         self._looking.add(image_id)
@@ -59,11 +59,11 @@ class EarlierWork:
         self._known[image_id] = []
 
     def forget(self) -> None:
-        """Look for it anew when it is asked for."""
+        """Search anew at the next request."""
         self._known.clear()
 
     def close(self) -> None:
-        """Tell nobody any more."""
+        """Emit no more signals."""
         self._closed = True
 
     def _work(self, image_id: str, folder: Path, mark: str, post: Post) -> None:

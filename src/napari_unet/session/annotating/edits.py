@@ -1,10 +1,10 @@
 """The stream of edits of an annotation layer, whatever changed its pixels.
 
-napari's events say where to look, never what is true: the truth is always what differs
-between the layer and its file. Some events come before the pixels change, undo tells
-nothing of where it was, and a console may write into the array without any event. So
-each box that an event names is compared then and once more at the next tick, and
-all planes are compared in turn, a little at each tick.
+napari's events only say where to look: an edit is what differs between the layer and
+its file. Some events come before the pixels change, undo does not say where it was, and
+a console may write into the array without any event. So each box of an event is
+compared at once and again at the next tick, and all planes are compared in turn, a
+little at each tick.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _TICK_S = 0.004
 _TICKS_IN_VIEW = 4
 _ROWS = 128
 
-# napari's own undo goes back as far.
+# As long as napari's own history.
 _UNDO_STEPS = 100
 
 _WHOLE = (slice(None), slice(None))
@@ -101,7 +101,7 @@ class EditStream:
         layer.events.data.connect(self._on_data)
 
     def detach(self) -> None:
-        """Follow the layer no more; what it holds by now is saved."""
+        """Disconnect from the layer and save its content."""
         if self.compare_all not in self._file.followers:
             return
         self.compare_all()

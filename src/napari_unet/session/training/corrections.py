@@ -1,4 +1,4 @@
-"""What is painted while a network trains, handed to its worker in small portions."""
+"""Corrections during a training, sent to its worker in small portions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     _Key = tuple[str, Place]
 
-# Seconds without an edit after which a stroke is over.
+# Seconds without an edit after which a stroke counts as finished.
 _PAUSE = 0.5
 # At least this many seconds from one portion of a plane to the next.
 _INTERVAL = 1.0
@@ -82,7 +82,7 @@ class Corrections:
                 self._share_pixels(key)
 
     def close(self) -> None:
-        """Send nothing any more."""
+        """Stop sending."""
         self._closed = True
         self._fields.clear()
 
@@ -105,7 +105,7 @@ class Corrections:
         pixels.then(lambda: self._deliver(key), lambda why: self._drop(key, why))
 
     def _drop(self, key: _Key, why: str) -> None:
-        """Forget what cannot be copied, and say so."""
+        """Drop a field that cannot be copied, and report it."""
         if self._fields.pop(key, None) is not None:
             self.failed.emit(why)
 

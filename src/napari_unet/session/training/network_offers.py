@@ -1,4 +1,4 @@
-"""Which networks a training can choose from, and what each costs on this machine."""
+"""The networks that a training can choose from, with their cost on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NetworkOffer:
     name: str
     title: str
     use: str
-    # empty as long as it was not tried out
+    # empty before its trial
     cost: str
     # why it cannot be trained on these images; empty if it can
     problem: str
@@ -37,7 +37,7 @@ class NetworkOffer:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """What costs depend on beside the settings."""
+    """The data that costs depend on, besides the settings."""
 
     channels: int
     classes: int
@@ -46,7 +46,7 @@ class _Data:
 
 
 class NetworkOffers:
-    """Lists the networks; the worker tries them out when somebody looks at the list."""
+    """Lists the networks; the worker tries them out once the list is shown."""
 
     changed = Signal()
     """Something became known of a network."""
@@ -78,7 +78,7 @@ class NetworkOffers:
         return tuple(offers)
 
     def survey(self) -> None:
-        """Have those tried out of which nothing is known yet, if nobody is at work."""
+        """Have networks without known cost tried out, if the worker is idle."""
         data = self._data()
         candidates = tuple(
             settings
@@ -95,7 +95,7 @@ class NetworkOffers:
         self._handle.event.connect(self._on_event)
 
     def close(self) -> None:
-        """Let the worker try out no more."""
+        """Cancel the trials."""
         if self._handle is not None:
             self._handle.event.disconnect(self._on_event, missing_ok=True)
             self._handle.cancel()

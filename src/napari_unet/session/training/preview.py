@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from napari_unet.session.preferences import Preferences
     from napari_unet.session.worker.client import Handle, Worker
 
-# Steps after which the weights of a run from scratch are worth a look; where steps are
-# slow, as many seconds after the first step as people like to wait.
+# Steps after which a run from scratch is worth a preview; if steps are slow, seconds
+# after the first step.
 FIRST_LOOK = 20
 _PATIENCE = 5.0
 # Seconds from the start of one preview to the start of the next.
 _PERIOD = 2.0
-# Seconds between two looks at what is in view.
+# Seconds between two checks of what is in view.
 _LOOK = 0.1
 # A plane with fewer pixels is predicted whole.
 _SMALL = 512 * 512
 # The region is made up of squares of this side, so that small moves change nothing.
 _GRID = 64
-# Zoomed in this far, a preview of all that was in view before is given up.
+# Zoomed in by this factor, a running preview of the former view is cancelled.
 _MUCH_LESS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of an image is in view."""
+    """The part of an image that is in view."""
 
     image_id: str
     place: Place
@@ -90,7 +90,7 @@ class LivePreview:
         self._worker = worker
         self._scratch = scratch
         self._results: dict[str, ResultLayers] = {}
-        # images in which this run has been seen; another prediction may be seen since
+        # images in which a preview of this run was shown
         self._claimed: set[str] = set()
         self._training = False
         self._classes: tuple[ClassInfo, ...] = ()
@@ -135,9 +135,9 @@ class LivePreview:
         channels: int,
         trained: bool,
     ) -> None:
-        """Follow a run that is about to begin.
+        """Connect to a run that is about to begin.
 
-        The layer is made now, while nothing moves yet: that takes napari a moment.
+        The layer is created now, as napari takes a moment for it.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class LivePreview:
         self._look_anew()
         view = self._in_view() if self.enabled else None
         if view is not None:
-            # of a full disk the first preview says so
+            # a full disk is reported by the first preview
             with suppress(OSError):
                 self._claim(self._results_of(view.image_id))
 
@@ -174,7 +174,7 @@ class LivePreview:
         self.predict_if_due()
 
     def finish(self, model: Path | None) -> None:
-        """The run ended: show its model once more, and in slices looked at later."""
+        """The run ended: show its model once more, also in slices visited later."""
         self._cancel()
         self._training = False
         self._model, self._failure = str(model) if model else None, ""
@@ -184,7 +184,7 @@ class LivePreview:
 
     def predict_if_due(self) -> None:
         """Predict what is in view if it is time to; cheap, called often."""
-        # who deletes the preview does not want it, unless all of the image goes
+        # a deleted preview is not made again, unless the whole image was removed
         deleted, self._deleted = self._deleted, set()
         if any(self._images.layers(image_id) for image_id in deleted):
             self.set_enabled(False)
@@ -194,7 +194,7 @@ class LivePreview:
             self._look()
 
     def close(self) -> None:
-        """Let go of the viewer; the layers keep what they show."""
+        """Disconnect from the viewer; the layers keep their content."""
         self._model = None
         self._cancel()
         self._viewer.dims.events.current_step.disconnect(self._on_scroll)
@@ -203,7 +203,7 @@ class LivePreview:
         self._forget_results()
 
     def _look_anew(self) -> None:
-        """Predict what is in view with the next look, as if it never was."""
+        """Predict the view with the next check, whatever was predicted before."""
         self._view = None
         self._look_pace, self._period = Throttle(_LOOK), Throttle(_PERIOD)
 
@@ -249,7 +249,7 @@ class LivePreview:
         try:
             found = self._image_and_results(view.image_id)
         finally:
-            # not before: napari tells of layers made there, as if one had scrolled
+            # not before: adding layers emits events as if the person had scrolled
             self._waiting = False
         if found is None or self._model is None:
             return
@@ -292,7 +292,7 @@ class LivePreview:
         return None if results is None else (image, results)
 
     def _stop(self, why: str) -> None:
-        """Predict nothing until the next run, and say why."""
+        """Stop previews until the next run, and report why."""
         self._waiting, self._model, self._failure = False, None, ""
         self.message.emit("warning", f"The live preview stopped: {why}")
 
@@ -313,9 +313,9 @@ class LivePreview:
         return results
 
     def _claim(self, results: ResultLayers | None) -> None:
-        """Let the preview be seen, once: whoever predicts meanwhile wants to see that.
+        """Show the preview once: a prediction by the person meanwhile has precedence.
 
-        After the training, only where nothing else is to be seen.
+        After the training, only where nothing else is shown.
         """
         if results is None or results.image.id in self._claimed:
             return
@@ -331,14 +331,14 @@ class LivePreview:
         if handle is not self._handle:
             return
         if self._model == LIVE:
-            # with the last step the live network goes: no reason to complain, unless
+            # the live network goes with the last step: that is no failure, unless
             # another step follows
             self._model, self._failure = None, failed.sentence
         else:
             self._stop(failed.sentence)
 
     def _on_scroll(self) -> None:
-        # who scrolls through a stack is not to wake the worker for each slice
+        # scrolling through a stack must not wake the worker for each slice
         if self._viewer.layers and self._scroll_pace.due:
             self._look()
 

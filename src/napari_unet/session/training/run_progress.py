@@ -1,4 +1,4 @@
-"""How a training run is doing: steps, loss, scores on held-out pixels."""
+"""The progress of a training run: steps, loss, scores on held-out pixels."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 MOST_POINTS = 2000
 # Share of the smoothed loss that stays with each step.
 _MEMORY = 0.9
-# The pace is that of so many seconds. So few steps a minute are told, and from so many
-# seconds without any step on, that it waits.
+# Window for the pace in seconds, steps per minute below which it is reported as slow,
+# and seconds without a step after which it is reported as waiting.
 _MINUTE, _FEW, _STILL_S = 60.0, 20, 10.0
 
 
@@ -57,7 +57,7 @@ class LearningCurve:
 
 @dataclass(slots=True)
 class RunProgress:
-    """What the events of a run say so far."""
+    """The state of a run according to its events."""
 
     step: int = 0
     # whether any step was done, of one network or another
@@ -75,7 +75,7 @@ class RunProgress:
     _times: deque[float] = field(default_factory=deque)
 
     def add(self, event: Event) -> None:
-        """Take an event of the job into account."""
+        """Update by an event of the job."""
         if isinstance(event, events.StepDone):
             self.step, self.share, self.learnt = event.step, event.progress, True
             self.seconds_left = event.seconds_left
@@ -84,7 +84,7 @@ class RunProgress:
         elif isinstance(event, events.ValidationDone):
             self.curve.add_score(event.step, event.score.quality, event.score.loss)
         elif isinstance(event, events.TrainingStarted):
-            # the time that the worker took to prepare does not count
+            # the time of preparation does not count
             self._began = monotonic()
             self._times.clear()
             self.step, self.validation = event.step, event.validation
@@ -99,9 +99,9 @@ class RunProgress:
             self.saved = event
 
     def left(self) -> float | None:
-        """Return the seconds to the end, as of now; None where they are not known.
+        """Return the estimated seconds to the end; None if unknown.
 
-        Nor are they while no step comes: a number that stands still would be wrong.
+        They are unknown while no step comes.
         """
         if self.seconds_left is None or not self._times:
             return self.seconds_left
@@ -109,7 +109,7 @@ class RunProgress:
         return None if passed > _STILL_S else max(self.seconds_left - passed, 0.0)
 
     def slowness(self) -> str:
-        """Say that steps are few, or that none comes; empty if all is as usual."""
+        """Return a warning that steps are slow or missing; empty if they are not."""
         now = monotonic()
         if not self._times:
             return ""

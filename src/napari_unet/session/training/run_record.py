@@ -1,4 +1,4 @@
-"""What is written down of a training run, so that it can go on after a crash."""
+"""The record of a running training, from which it can be resumed after a crash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _FILE, _ASIDE = "run.json", ".run.json"
 _SMALLEST_PATCH = 4
-# In characters of up to four bytes: with all suffixes a disk has to hold it.
+# In characters of up to four bytes, so that with all suffixes it is a valid name.
 _LONGEST_TITLE = 40
 
 _Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunRecord(Settings):
-    """The essentials of a run that has not come to its end.
+    """What is needed to resume a run.
 
     Files are named without their folder: a project may be moved.
     """
@@ -64,7 +64,7 @@ class RunRecord(Settings):
     def read(
         cls, folder: Path, report: Callable[[str], None] = _log.warning
     ) -> RunRecord | None:
-        """Read the run that was interrupted; None if none was, or it cannot go on.
+        """Read the interrupted run; None if there is none that can be resumed.
 
         The last one, if several were. `report` is called with a sentence for each
         record that cannot be read.
@@ -93,9 +93,9 @@ class RunRecord(Settings):
         return record if there else None
 
     def write(self, folder: Path) -> None:
-        """Write it down in the folder of the runs.
+        """Write the record into the folder of the runs.
 
-        The record of another run that was interrupted is put aside, not lost.
+        The record of another interrupted run is renamed, not lost.
         """
         private_folder(folder)
         other = self._read(folder / _FILE, folder, _log.warning)
@@ -106,7 +106,7 @@ class RunRecord(Settings):
             temporary.chmod(0o600)
 
     def remove(self, folder: Path) -> None:
-        """Forget it: the run came to its end, or is not to go on."""
+        """Delete the record: the run has ended, or is not to be resumed."""
         other = self._read(folder / _FILE, folder, _log.warning)
         if other is None or other.name == self.name:
             (folder / _FILE).unlink(missing_ok=True)
@@ -119,11 +119,11 @@ class RunRecord(Settings):
         return folder / f"{self.name}{SUFFIX}"
 
     def checkpoint(self, folder: Path) -> Path:
-        """Model file in training, with all that is needed to go on."""
+        """The checkpoint, a model file with the state of the training."""
         return checkpoint_of(self.output(folder))
 
     def smaller(self) -> RunRecord:
-        """Return it with patches of half the size, for which memory may suffice."""
+        """Return the record with patches of half the size, to save memory."""
         patch = max(self.settings.patch // 2, _SMALLEST_PATCH)
         return self.replace(settings=self.settings.chosen(patch=patch))
 

@@ -1,4 +1,4 @@
-"""The runs of a project: models that were trained in it, and what is kept of each."""
+"""The runs of a project: the models trained in it, with the folders of their runs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.io.trained_run import TrainedRun
     from napari_unet.session.project.store import ProjectStore
 
-# Of the settings: what they are about, not a difference between results.
+# Settings that make no difference between results.
 _UNCOMPARED = {"decisions", "by_hand"}
 
 
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def line(self) -> str:
-        """What it is, in one line."""
+        """A description in one line."""
         card, record = self.card, self.record
         score = card.score.words if card.score else "not judged"
         parts = [score, counted(len(card.images), "slice")]
@@ -97,9 +97,9 @@ def kept_run(path: Path, card: ModelCard) -> Run:
 
 
 class RunList:
-    """Lists the runs of a project, the latest first, and changes what is kept of them.
+    """Lists the runs of a project, the latest first, and renames, exports or deletes.
 
-    Where something cannot be done, it is a ValueError or OSError in a sentence.
+    Failures are a ValueError or OSError with one sentence.
     """
 
     changed = Signal()
@@ -110,7 +110,7 @@ class RunList:
         self.entries: tuple[Run, ...] = ()
 
     def refresh(self) -> None:
-        """Look at the folder again; what did not change is not read again."""
+        """Read the folder again; unchanged files are cached."""
         found = []
         for path in self._store.run_folder.glob(f"*{SUFFIX}"):
             if path.is_file() and not path.name.endswith(CHECKPOINT_SUFFIX):
@@ -137,7 +137,7 @@ class RunList:
         self.refresh()
 
     def delete(self, run: Run) -> None:
-        """Remove the model and what is kept of its run."""
+        """Delete the model and the folder of its run."""
         run.path.unlink(missing_ok=True)
         if run.folder is not None:
             remove_at_once(run.folder)
@@ -183,7 +183,7 @@ class RunList:
         return run
 
     def _name_instead(self, path: Path, other: Path | None) -> None:
-        """Have the project name another file where it names this one, or none."""
+        """Replace a file by another one, or none, wherever the project names it."""
         store = self._store
         project = store.project
 
@@ -198,9 +198,9 @@ class RunList:
 
 
 def same_parts(one: ModelCard, other: ModelCard) -> bool:
-    """Whether two models were judged by the same held-out parts, as far as is known.
+    """Whether two models have the same held-out parts, as far as is known.
 
-    What is held out is drawn from the same annotation by the same seed.
+    They follow from the annotation and the seed.
     """
     return (
         [(i.sha256, i.annotated) for i in one.images]
@@ -215,13 +215,13 @@ def same_parts(one: ModelCard, other: ModelCard) -> bool:
 
 
 def differences(one: Run, other: Run) -> list[tuple[str, str, str]]:
-    """Return what differs of two runs: what it is, of the first and of the second."""
-    rows = zip(_told(one).items(), _told(other).values(), strict=True)
+    """Return the differences of two runs: name and both values."""
+    rows = zip(_properties(one).items(), _properties(other).values(), strict=True)
     return [(name, a, b) for (name, a), b in rows if a != b]
 
 
-def _told(run: Run) -> dict[str, str]:
-    """Return all that two runs may differ in."""
+def _properties(run: Run) -> dict[str, str]:
+    """Return all properties of a run in which runs may differ, by name."""
     card = run.card
     minutes = f"{run.record.seconds / 60:.1f}" if run.record else "not known"
     settings = {

@@ -1,4 +1,4 @@
-"""What a network would be trained on, and what is missing."""
+"""A summary of the training data of a project, and what is missing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class TrainingDataSummary:
     # class numbers that are annotated, 0 for background
     classes: frozenset[int] = frozenset()
     complete: bool = True  # whether all planes were counted
-    # images that are annotated but not learnt from, each with the reason
+    # annotated images that are left out, each with the reason
     left_out: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class TrainingDataSummary:
 
     @property
     def omission(self) -> str:
-        """What is not learnt from, in a sentence; empty if nothing is left out."""
+        """The images that are left out, in a sentence; empty if there are none."""
         if not self.left_out:
             return ""
         more = len(self.left_out) - _NAMED
@@ -85,11 +85,11 @@ class TrainingData:
         )
         for source in self._sources:
             source.connect(self._forget)
-        # listeners ask for the summary: after it was forgotten
+        # after the summary was dropped: listeners read it
         forward_signal(self._object_index.changed, self.changed)
 
     def close(self) -> None:
-        """Let go of the annotation."""
+        """Disconnect from the annotation."""
         for source in self._sources:
             source.disconnect(self._forget)
 
@@ -117,7 +117,7 @@ class TrainingData:
         return self._cached
 
     def problem(self, ndim: Literal[2, 3]) -> str:
-        """Return what stands against training, and what to do; empty if nothing."""
+        """Return why training cannot start, and what to do; empty if it can."""
         project = self._store.project
         ticked = [image for image in project.images if image.use_for_training]
         if not project.images:
@@ -185,7 +185,7 @@ class TrainingData:
         return _EMPTY
 
     def _problem_of_classes(self, summary: TrainingDataSummary) -> str:
-        """Return what to do where there is nothing to tell apart."""
+        """Return what to do if fewer than two classes are annotated."""
         if not summary.complete or len(summary.classes) > 1:
             return ""
         if not summary.classes:
@@ -200,5 +200,5 @@ class TrainingData:
         )
 
     def _forget(self) -> None:
-        """Sum up anew when asked."""
+        """Drop the summary; it is made anew at the next request."""
         self._cached = None

@@ -1,4 +1,4 @@
-"""What Train does next: a new run, or to go on with one that was interrupted."""
+"""The next training: a new run, or an interrupted one that is resumed."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class TrainingPlan:
         return self.settings.is_unplanned and not known
 
     def ask_for_plan(self) -> None:
-        """Have settings planned that are to be, unless they are or nothing is there."""
+        """Request a plan if the settings need one and there is any annotation."""
         if self.needs_planning and not self.problem(None):
             self._automatic.ask(self.settings, self._start_file())
 
@@ -144,7 +144,7 @@ class TrainingPlan:
         return None if card is None else card.training.network
 
     def read_unfinished(self) -> None:
-        """Look which run can go on; there is none without a checkpoint."""
+        """Find the run that can be resumed; that takes a checkpoint."""
         self.unfinished = RunRecord.read(self._store.run_folder, self._report)
 
     def problem(self, record: RunRecord | None) -> str:
@@ -217,7 +217,7 @@ class TrainingPlan:
         return ""
 
     def new_record(self) -> RunRecord:
-        """Return what is to be written down of a new run."""
+        """Return the record of a new run."""
         chosen = self._training_data.chosen()
         project = self._store.project
         title = chosen[0].name if len(chosen) == 1 else project.name
@@ -259,7 +259,7 @@ class TrainingPlan:
     def _start_card(self) -> tuple[ModelCard | None, str]:
         """Return the card of the model to start from, or why it cannot be used."""
         path = self._start_path()
-        # asked often, while the file is read once
+        # called often: the file is read once
         if path != self._read[0]:
             card, problem = None, ""
             if path is not None:
