@@ -1,4 +1,4 @@
-"""Where networks are trained: on this computer, or on one that ssh reaches."""
+"""The computer that trains or predicts: this one, or one that ssh reaches."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from psygnal import Signal
 from napari_unet.core.far_messages import FarRun
 from napari_unet.io.ssh import parted
 
-# Of the names in ssh's configuration.
+# Most names that are listed of ssh's configuration.
 _MOST = 20
 
 
 class ComputePlace:
-    """What is chosen; empty for this computer.
+    """The chosen computer; empty for this one.
 
     Attributes
     ----------
     where : str
         As for ssh, with the program's path behind a colon if it is needed.
     queue : str
-        Queue of that computer to go through, such as slurm; empty for none.
+        Job queue of that computer, such as slurm; empty for none.
     """
 
     changed = Signal()
@@ -31,7 +31,7 @@ class ComputePlace:
         self.where = self.queue = ""
 
     def choose(self, where: str, queue: str = "") -> None:
-        """Choose a computer; a ValueError says that it is none."""
+        """Choose a computer; ValueError if the name is not valid."""
         where, queue = where.strip(), queue.strip()
         if where:
             parted(where)
@@ -44,14 +44,14 @@ class ComputePlace:
             self.changed.emit()
 
     def new_run(self) -> FarRun | None:
-        """Return what is to be written down of a run; None for this computer."""
+        """Return the record of a run there; None for this computer."""
         if not self.where:
             return None
         return FarRun(where=self.where, job=uuid4().hex, queue=self.queue)
 
 
 def known_hosts(config: Path | None = None) -> list[str]:
-    """Return the computers that the person's ssh has names for, in their order."""
+    """Return the hosts in the person's ssh configuration, in its order."""
     path = config or Path.home() / ".ssh" / "config"
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,4 +1,4 @@
-"""Models of other programs in, and models out to them: the worker reads and writes."""
+"""Import and export of models of other programs, by the worker."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def is_foreign(path: Path) -> bool:
 
 
 class ForeignModels:
-    """Makes models of ours of foreign ones, and foreign ones of ours; one at a time.
+    """Converts models from and for other programs; one at a time.
 
-    `status` says what goes on, in a few words; `formats` are those that models are
-    written in, empty until `ask_formats` was answered.
+    `status` is the current work in a few words; `formats` are those that can be
+    written, empty until `ask_formats` was answered.
     """
 
     message = Signal(str, str)
@@ -66,7 +66,7 @@ class ForeignModels:
     def __init__(self, store: ProjectStore, worker: Worker, models: ModelList) -> None:
         self._store, self._worker, self._models = store, worker, models
         self._handle: Handle | None = None
-        self._source = Path()  # that was taken last
+        self._source = Path()  # the last one that was imported
         self.status = ""
         self.formats: tuple[WrittenFormat, ...] = ()
 
@@ -76,10 +76,10 @@ class ForeignModels:
         return self._handle is not None
 
     def take(self, path: Path) -> None:
-        """Make a model of the project of a foreign one, and choose it.
+        """Convert a foreign model into one of the project, and choose it.
 
-        Of two files that are one model, the second does nothing while the first is
-        read: people drop both.
+        If two files are one model, the second is ignored while the first is read:
+        people drop both.
         """
         if self.running and path in map(self._source.with_name, _pair(self._source)):
             return
@@ -95,24 +95,24 @@ class ForeignModels:
         format: str,  # noqa: A002 - as in the job
         publication: Publication | None = None,
     ) -> None:
-        """Write a model in a format, over what is there."""
+        """Write a model in a format; existing files are replaced."""
         job = ExportModelJob(str(model), str(path), format, publication)
         self._begin(job, f"Writing {printable(path.name)} …")
 
     def ask_formats(self) -> None:
-        """Ask which formats there are, if that is not known; `changed` tells."""
+        """Request the list of formats, if unknown; `changed` is emitted then."""
         if not self.formats:
             handle = self._worker.submit(ModelFormatsJob())
             handle.event.connect(self._on_formats)
 
     def close(self) -> None:
-        """Give up what goes on."""
+        """Cancel the current work."""
         handle, self._handle = self._handle, None
         if handle is not None:
             handle.cancel()
 
     def _free(self, name: str) -> Path:
-        """Return a file for a model of a name, which is not there yet."""
+        """Return an unused path for a model of this name."""
         folder = self._store.run_folder / CONVERTED
         names = (name if n == 1 else f"{name} {n}" for n in count(1))
         files = (folder / f"{each}{SUFFIX}" for each in names)

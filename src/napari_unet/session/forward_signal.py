@@ -1,4 +1,4 @@
-"""One signal passed on by another."""
+"""Forwarding of a signal to another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Something that is there later, and who hears of it; all in the main thread."""
+"""A future of the main thread, with callbacks for success and failure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class Future:
-    """Whether something that was asked for is there, or why it will not be.
+    """The state of a request: pending, done or failed.
 
     `post` runs a function soon in the main thread; it is called from any thread.
-    `failed` is why it did not come, in a sentence; empty unless it failed.
+    `failed` is the reason of a failure, in a sentence; else empty.
     """
 
     def __init__(self, post: Post) -> None:
@@ -27,7 +27,7 @@ class Future:
 
     @property
     def done(self) -> bool:
-        """Whether it is there."""
+        """Whether it has succeeded."""
         return self._over and not self.failed
 
     def then(
@@ -35,20 +35,20 @@ class Future:
     ) -> None:
         """Call one of two functions soon after the end, never before this returns.
 
-        `failed` is called with the sentence why it did not come.
+        `failed` is called with the reason, a sentence.
         """
         self._callbacks.append((done, failed))
         if self._over:
             self.post(self._call_back)
 
     def finish(self, failed: str = "") -> None:
-        """It is there, or `failed` says why not; the first call counts."""
+        """Set it to done, or failed for a reason; the first call counts."""
         if not self._over:
             self.failed, self._over = failed, True
             self._call_back()
 
     def _call_back(self) -> None:
-        # who is called may wait for more: that is called back by its own post
+        # a callback may add others: these are posted by themselves
         callbacks, self._callbacks = self._callbacks, []
         for done, failed in callbacks:
             if not self.failed:
@@ -58,7 +58,7 @@ class Future:
 
 
 def all_of(parts: Sequence[Future], post: Post | None = None) -> Future:
-    """Return what is done when all parts are, and fails with the first that fails.
+    """Return a future that is done when all are, and fails with the first failure.
 
     Without `post`, that of the first part is used: there has to be one.
     """

@@ -1,4 +1,4 @@
-"""The model files that can be chosen, and the one that is."""
+"""The list of model files, and the chosen one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 _REMEMBERED = 20
-# Below the folder of the runs: training goes on from what is in that itself.
+# Folders below that of the runs, as its latest model is a start for the next run.
 DENOISERS = "denoise"
 # ... made of models of other programs
 CONVERTED = "converted"
@@ -62,11 +62,11 @@ class ModelList:
         self._pretrained = tuple(pretrained)
         self.preferences = preferences
         self._read: dict[Path, ModelEntry] = {}
-        # those used last first, then the latest, then those of the package
+        # the most recently used first, then the newest, then those of the package
         self.entries: tuple[ModelEntry, ...] = ()
         self.makers: tuple[ModelEntry, ...] = ()
         self.entry: ModelEntry | None = None  # the chosen model
-        # why files in the folders are not in the list, in a sentence each
+        # why files of the folders are not listed, a sentence each
         self.problems: dict[Path, str] = {}
         self.refresh()
         # whether a model of the package is chosen by the image
@@ -104,11 +104,11 @@ class ModelList:
 
     @property
     def used_last(self) -> Path | None:
-        """File of the model that was used last; it may be gone."""
+        """File of the model that was used last; it may have been deleted."""
         return next(iter(self._used()), None)
 
     def refresh(self) -> None:
-        """Look at the folders again; files that did not change are not read again."""
+        """Read the folders again; unchanged files are cached."""
         used, last = self._used(), self._pretrained
         found: dict[Path, ModelEntry] = {}
         self.problems = {}
@@ -128,7 +128,7 @@ class ModelList:
         paths = [[e.path for e in one] for one in (self.entries, self.makers)]
         if paths != [[e.path for e in one] for one in before]:
             self.changed.emit()
-        # the chosen file may be written anew or be gone
+        # the chosen file may have been written anew or deleted
         now = found.get(self.entry.path) if self.entry is not None else None
         if now is not self.entry:
             self.entry = now
@@ -175,7 +175,7 @@ class ModelList:
             self._choose(None)
 
     def propose(self, name: str | None) -> None:
-        """Take a model of the package, or none, where the image chooses."""
+        """Choose a model of the package, or none, if the choice is automatic."""
         if self.automatic:
             starters = {e.path.stem: e for e in self.starters}
             entry = starters[name] if name is not None else None
@@ -213,7 +213,7 @@ class ModelList:
         ]
 
     def _read_entry(self, path: Path) -> ModelEntry:
-        """Read a card, if the file is not the one that was read before."""
+        """Read a card, unless the file is unchanged since it was read."""
         time = path.stat().st_mtime if path.exists() else 0.0
         known = self._read.get(path)
         if known is None or known.written != time:
@@ -229,7 +229,7 @@ class ModelList:
 
 
 def purpose_of(entry: ModelEntry) -> str:
-    """Say what a model is for, in a few words."""
+    """Return the purpose of a model in a few words."""
     starter = starter_of(entry.path)
     if starter is not None:
         return starter.words
@@ -240,7 +240,7 @@ def purpose_of(entry: ModelEntry) -> str:
 
 
 def describe(card: ModelCard) -> list[tuple[str, str]]:
-    """Say what a model is: pairs of a word and a few more, for people."""
+    """Return a description of a model as pairs of a title and a text."""
     names = ", ".join(c.name for c in card.classes)
     network = f"{card.architecture.ndim}-D {card.network_title}"
     rows = [("Finds", names), ("Network", network)]

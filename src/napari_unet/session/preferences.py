@@ -1,4 +1,4 @@
-"""What holds for all projects of a person: device, memory, how often to save."""
+"""Preferences of a person for all projects: device, memory, how often to save."""
 
 from __future__ import annotations
 

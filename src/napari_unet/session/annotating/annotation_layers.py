@@ -136,7 +136,7 @@ class AnnotationLayers:
         return [shown.layer for shown in self._shown.values()]
 
     def show_known(self) -> None:
-        """Show the annotation of all open images, and remove layers of other projects."""
+        """Show the annotation of all open images; remove layers of other projects."""
         for role in ("annotation", "finished", "suggested"):
             for layer in roles.find(self._viewer, role):
                 self._viewer.layers.remove(layer)
@@ -149,7 +149,7 @@ class AnnotationLayers:
             self._uncover(self._covered.pop())
         for shown in self._due():
             shown.stream.tick()
-            # an id chosen with napari's controls; others are checked when they are chosen
+            # an id may be chosen with napari's controls, too
             make_room(shown.layer, int(shown.layer.selected_label))
         self._tell_apart()
         if self._describing.take():

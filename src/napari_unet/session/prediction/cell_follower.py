@@ -1,4 +1,4 @@
-"""What is made of the cells of each image, anew when these are others."""
+"""Results that are computed from the cells of each image, whenever these change."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class CellFollower:
-    """Has a job done for the cells of images, one at a time, whenever they changed.
+    """Runs a job for the cells of each image, one at a time, whenever they changed.
 
-    `results` are the latest of each image, by its id. Subclasses say of which images,
-    which job it is, and what becomes of its events.
+    `results` are the latest of each image, by its id. Subclasses choose the images and
+    the job, and use its events.
     """
 
     failed = Signal(str)
@@ -30,13 +30,13 @@ class CellFollower:
     ) -> None:
         self._worker = worker
         self._results, self._segmenter = results, segmenter
-        # of each image, the cells for which it was asked last
+        # of each image, the state of the cells in its last job
         self._asked: dict[str, tuple[Any, ...]] = {}
         self._handle: Handle | None = None
         segmenter.changed.connect(self.go_on)
 
     def go_on(self) -> None:
-        """Do it for the next image whose cells are others now, if any is."""
+        """Submit the job for the next image whose cells have changed, if any."""
         if self._handle is not None or not self._segmenter.idle:
             return
         for image_id, results in self._results.items():
@@ -50,7 +50,7 @@ class CellFollower:
                 return
 
     def close(self) -> None:
-        """Follow the cells no more."""
+        """Disconnect from the cells."""
         self._segmenter.changed.disconnect(self.go_on)
 
     def _is_wanted(self, image_id: str) -> bool:

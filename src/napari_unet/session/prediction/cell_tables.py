@@ -1,4 +1,4 @@
-"""Tables of the cells that are predicted, and the way from a row to its cell."""
+"""Tables of predicted cells, and the cell of each row."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Scope = Literal["slice", "image", "images"]
 
 
 class CellTables(CellFollower):
-    """Measures the cells of all predicted images while anybody looks at the tables."""
+    """Measures the cells of all predicted images while a table is open."""
 
     changed = Signal()
     """A table came, or was lost."""
@@ -53,7 +53,7 @@ class CellTables(CellFollower):
         self.go_on()
 
     def rest(self) -> None:
-        """Leave the tables as they are, if nobody else looks at them."""
+        """Stop updating the tables, unless another window shows them."""
         self._watchers -= 1
 
     @property

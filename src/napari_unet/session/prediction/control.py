@@ -51,14 +51,14 @@ class PredictionControl:
     The results are in the folder `scratch`.
 
     `results` are the latest of each image, by its id; `folder` is the last folder that
-    was predicted, until people have read what became of it. `place` is the computer
-    that open images and folders are predicted on; what is renewed is predicted here.
+    was predicted, until its outcome is dismissed. `place` is the computer that predicts
+    open images and folders; `renew` predicts on this one.
     """
 
     changed = Signal()
     """It began or ended, or cells were found."""
     progressed = Signal(float)
-    """Share of all that was asked for that is done, 0 to 1."""
+    """Share of the requested pixels that are done, 0 to 1."""
     message = Signal(str, str)
     """A level (info, warning, error) and a sentence."""
     segmentation_changed = Signal(object)
@@ -129,13 +129,13 @@ class PredictionControl:
 
     @property
     def progress(self) -> float:
-        """Share of what goes on that is done, 0 to 1."""
+        """Share of the current work that is done, 0 to 1."""
         writing = None if self.running else self._writing
         return self._run.share if writing is None else writing.progress
 
     @property
     def status(self) -> str:
-        """What goes on, or went on last, in a few words."""
+        """The current or last work, in a few words."""
         if self.starter_choice.waiting:
             return "Trying which model suits the image …"
         writing = None if self.running else self._writing
@@ -155,7 +155,7 @@ class PredictionControl:
         self.segmentation_changed.emit(settings)
 
     def predict(self, extent: Extent, **options: Any) -> bool:
-        """Begin to predict; False if it cannot be, for the reason in a `message`.
+        """Begin to predict; False if that is impossible, for the reason in a `message`.
 
         Parameters
         ----------
@@ -187,16 +187,16 @@ class PredictionControl:
         return True
 
     def renew(self, results: ResultLayers, target: Target) -> Handle | None:
-        """Predict a part of what was predicted before, with the model as it is now.
+        """Predict a part of earlier results again, with the model as it is now.
 
-        What is seen of it stays until there is something newer. None if it cannot be,
-        for the reason in a `message`.
+        They stay visible until they are replaced. None if that is impossible, for the
+        reason in a `message`.
         """
         model = self._models.entry
         return None if model is None else self._run.renew(model, results, target)
 
     def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
-        """Go on with the results of a model as those of what became of it."""
+        """Make the results of a model those of the model that has learnt from it."""
         self.model_results.pass_on(before, now)
         self._run.pass_on(before, now)
 
@@ -213,7 +213,7 @@ class PredictionControl:
 
         `kinds`, `channel` and `cluster` are as of `PredictFolderJob`.
         """
-        # which model suits the image in view is no matter
+        # for Automatic, the images of the folder decide
         automatic = self._models.automatic
         model = AUTO if automatic else self._models.selected
         if model is None:
@@ -239,7 +239,7 @@ class PredictionControl:
         self._on_files()
 
     def _far_problem(self, cluster: str) -> str:
-        """Say why a folder cannot be predicted on another computer, if so."""
+        """Return why another computer cannot predict a folder; empty if it can."""
         if cluster:
             return f"It is computed on {self.place.where} or by a cluster, not by both."
         if self._models.automatic:
@@ -247,7 +247,7 @@ class PredictionControl:
         return ""
 
     def dismiss_folder(self) -> None:
-        """Forget what became of a folder, if that is over."""
+        """Drop the outcome of a folder, if its prediction has ended."""
         if self.folder is not None and not self.folder.running:
             self.folder = None
             self.changed.emit()
@@ -272,7 +272,7 @@ class PredictionControl:
             and self._images.layers(image.id)
             and not self.starter_choice.knows(image.id)
         ):
-            # also one that was chosen by hand: it is said if it does not suit
+            # also for one that was chosen by hand, to warn if it does not suit
             self.starter_choice.find(image.id)
             return
         if model is None or model == self._warm:
@@ -281,11 +281,11 @@ class PredictionControl:
         self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
 
     def forget_loaded_model(self) -> None:
-        """The worker is gone, and the model that it had read with it."""
+        """The worker has ended, and with it its cached model."""
         self._warm = None
 
     def unexported(self) -> list[str]:
-        """Return the names of the images whose results would be gone at the end."""
+        """Return the names of the images whose results are in no file."""
         return [r.image.name for r in self.results.values() if r.unexported]
 
     def show_again(self, image_id: str) -> None:
@@ -304,7 +304,7 @@ class PredictionControl:
         return results.cells_in_view() if results is not None else None
 
     def tick(self) -> None:
-        """Draw what is left to draw and find more cells; some times a second."""
+        """Draw changes and find more cells; called some times a second."""
         if not self.exporter.running:
             self.model_results.drop_deleted(self._run.image_id)
         for results in self.results.values():
@@ -316,7 +316,7 @@ class PredictionControl:
             self._save_segmentation()
 
     def close(self) -> None:
-        """Stop, let go of the viewer and delete the results' files."""
+        """Stop, disconnect from the viewer and delete the results' files."""
         if self._unsaved.pending:
             self._save_segmentation()
         self.segmenter.stop()
@@ -331,7 +331,7 @@ class PredictionControl:
 
     @property
     def _writing(self) -> FolderPrediction | Exporter | None:
-        """What writes files now, if anything does."""
+        """The running prediction or export that writes files, if any."""
         if self.folder is not None and self.folder.running:
             return self.folder
         return self.exporter if self.exporter.running else None
@@ -352,7 +352,7 @@ class PredictionControl:
 
     def _on_files(self) -> None:
         if self.busy and not self.running:
-            # what was predicted before is no longer the last thing that went on
+            # the prediction before is no longer the last work
             self._run.status = ""
         self.changed.emit()
 
@@ -366,7 +366,7 @@ class PredictionControl:
         try:
             file = self._store.cell_edits(image_id)
         except KeyError:
-            return None  # of an image that left the project
+            return None  # the image left the project
         except (ValueError, OSError) as error:
             if str(error) not in self._warned:
                 self._warned.add(str(error))
@@ -381,7 +381,7 @@ class PredictionControl:
         try:
             return self._images.annotation_reference(image_id)
         except (KeyError, ValueError, OSError):
-            return None  # it left the project, or what is wrong is said elsewhere
+            return None  # it left the project, or the error is reported elsewhere
 
     def _first_segmentation(self) -> Segmentation:
         """Return the settings of the model that is chosen to begin with.
@@ -396,7 +396,7 @@ class PredictionControl:
         card = self._models.card
         tuned = card is not None and card.segmentation != self.segmentation
         if tuned:
-            # they are those of this model: it is the one to be offered first
+            # the settings are of this model: offer it first
             self._models.note_use()
         changes = {"segmentation": self.segmentation, "tuned": tuned}
         self._store.update(self._store.project.replace(**changes))

@@ -1,4 +1,4 @@
-"""Images made of open images: without their noise, or by a model that makes others."""
+"""Image-to-image results of open images: denoised, or by a model that makes images."""
 
 from __future__ import annotations
 
@@ -40,41 +40,40 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle, Worker
 
-# Of a stack or movie no more planes are learnt from: noise is alike in all.
+# Most planes of a stack or movie to train on: the noise is the same in all.
 _PLANES = 16
 # Seconds between two signals of progress.
 _PACE = 0.4
-# Values of an image that its darkest and brightest shown ones are chosen by, and how
-# many of them stand side by side.
+# Values sampled for the contrast limits, and how many of them in a run.
 _SEEN, _RUN = 2**20, 2**14
 
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One image on its way; the handle is that of the job that goes on."""
+    """The prediction of one image; the handle is that of the running job."""
 
     image: ProjectImage
     handle: Handle | None = None
-    # the model that is learnt, until it is there
+    # the model in training, until it is saved
     saved: ModelSaved | None = None
     checkpoint: Path | None = None
     made: ArrayReference | None = None
-    # what the layer is called
+    # name of the layer
     what: str = ""
 
 
 class Denoiser:
-    """Learns to denoise an image from itself, and makes a layer of the result.
+    """Trains a denoiser on an image, and adds the result as a layer.
 
-    With a model that makes images nothing is learnt. The layer is one of the viewer
-    like any other, so that it can be annotated and predicted.
+    A model that makes images is used without training. The layer can be annotated and
+    predicted like any other.
 
     Attributes
     ----------
     progress : float
         Share of the run that is done, 0 to 1.
     status : str
-        What goes on, or went on last, in a few words.
+        The current or last work, in a few words.
     """
 
     changed = Signal()
@@ -106,7 +105,7 @@ class Denoiser:
 
     @property
     def running(self) -> bool:
-        """Whether an image is being made."""
+        """Whether it trains or predicts."""
         return self._run is not None
 
     def denoise(
@@ -114,26 +113,26 @@ class Denoiser:
         minutes: float,
         structured_noise: Literal["none", "x", "y"] = "none",
     ) -> bool:
-        """Learn for some minutes from the image in view, then denoise all of it.
+        """Train for some minutes on the image in view, then denoise all of it.
 
-        False if that cannot be, for the reason in a `message`.
+        False if that is impossible, for the reason in a `message`.
         """
         settings = Training.quick().with_task("denoise")
         settings = settings.replace(minutes=minutes, structured_noise=structured_noise)
         return self._begin(lambda run: self._learn(run, settings))
 
     def make(self, entry: ModelEntry) -> bool:
-        """Make an image of the one in view with a model; as `denoise`."""
+        """Apply a model that makes images to the image in view; as `denoise`."""
         return self._begin(lambda run: self._predict(run, entry), entry)
 
     def name_made(self) -> str:
-        """Return a name of what was made of the image in view, empty if nothing was."""
+        """Return the name of the last result of the image in view, empty if none."""
         image = self._images.current
         run = None if image is None else self._made.get(image.id)
         return "" if run is None else f"{run.image.name} {run.what}"
 
     def save(self, path: str | Path) -> None:
-        """Write what was made last of the image in view: .tif, .ome.tif or .zarr."""
+        """Write the last result of the image in view: .tif, .ome.tif or .zarr."""
         image = self._images.current
         run = None if image is None else self._made.get(image.id)
         if run is None or run.made is None:
@@ -146,7 +145,7 @@ class Denoiser:
         handle.failed.connect(self._on_not_saved)
 
     def finish(self) -> None:
-        """Learn no more, and denoise with what is learnt; else stop."""
+        """End the training and denoise with its model; a prediction is stopped."""
         run = self._run
         if run is None:
             return
@@ -213,7 +212,7 @@ class Denoiser:
         self._submit(run, job, self._learnt)
 
     def _learnt(self, run: _Run) -> None:
-        """Go on with the model that was learnt."""
+        """Predict with the trained model."""
         saved = run.saved
         if saved is None:
             self._end("Stopped before anything was learnt.")
@@ -228,7 +227,7 @@ class Denoiser:
         run.what = "denoised" if card.training.task == "denoise" else card.name
         run.made = ArrayReference.create_in(self._scratch, "made", shape, "float32")
         self._files.append(run.made)
-        # noise that is left is less in the mean of eight views
+        # the mean of eight views has less residual noise
         settings = self.preferences.prediction(averaging="dihedral")
         if Resampling(card, image).implausible:
             settings = settings.replace(rescale=False)
@@ -285,7 +284,7 @@ class Denoiser:
             self.message.emit("error", why)
 
     def _show(self, run: _Run) -> None:
-        """Add what was made to the viewer, a layer for each channel."""
+        """Add the result to the viewer, a layer for each channel."""
         image, made = run.image, run.made
         layers = self._images.layers(image.id)
         if made is None or not layers:
@@ -307,7 +306,7 @@ class Denoiser:
                     multiscale=False,
                     contrast_limits=_limits(channel),
                 )
-                # what people draw stays above it
+                # annotation stays above it
                 above = max(map(self._viewer.layers.index, layers)) + number
                 self._viewer.layers.move(self._viewer.layers.index(layer), above)
         self._made[image.id] = run
@@ -316,7 +315,7 @@ class Denoiser:
     def _end(self, status: str) -> None:
         run = self._run
         if run is not None and run.checkpoint is not None:
-            # nobody goes on from it
+            # it is never resumed
             with suppress(OSError):
                 run.checkpoint.unlink(missing_ok=True)
         self._run, self.status = None, status

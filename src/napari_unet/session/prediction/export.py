@@ -1,4 +1,4 @@
-"""Results of images into files: label images, tables, probabilities, objects."""
+"""Export of results: label images, tables, probabilities, objects."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 Format = Literal["tif", "ome.tif", "zarr"]
 
-# What names of files say of what is in them.
+# Words in file names for kinds of content.
 _WRITTEN = ("cells", "classes", "points", "probabilities")
 
 
 @dataclass(slots=True, eq=False)
 class _Export:
-    """All that was asked for at once, and what has become of it.
+    """One export of several images, and its outcome.
 
-    `files` counts those that were written, `notes` has a sentence for each image of
-    which a part was, and `problems` one for each that was not exported.
+    `files` counts the written files, `notes` has a sentence for each image that was
+    exported in part, and `problems` one for each that was not exported.
     """
 
     folder: Path
@@ -51,10 +51,10 @@ class _Export:
 
 @dataclass(slots=True, eq=False)
 class _Part:
-    """What is written of one image.
+    """The export of one image.
 
-    It waits until all cells are found, then its pixels are `copying` to where the
-    worker can read them, then it has the `handle` of its job.
+    It waits until all cells are found, then its pixels are `copying` for the worker,
+    then it has the `handle` of its job.
     """
 
     export: _Export
@@ -65,7 +65,7 @@ class _Part:
 
 
 class Exporter:
-    """Writes results of images into files, when their cells are up to date.
+    """Writes results of images into files, once their cells are up to date.
 
     `results` are the latest of each image, by its id.
     """
@@ -115,7 +115,7 @@ class Exporter:
         return sorted(path for path in folder.iterdir() if path.name.startswith(starts))
 
     def kinds(self, image_ids: Iterable[str]) -> set[ClassKind]:
-        """Return what was found in images: cells, regions or both."""
+        """Return the kinds of classes in results: cells, regions or both."""
         found = [self._results[i] for i in image_ids if i in self._results]
         return {c.kind for results in found for c in results.classes}
 
@@ -131,7 +131,7 @@ class Exporter:
         format: Format = "tif",  # noqa: A002 - as in `ExportJob`
         objects: Sequence[str] = (),
     ) -> None:
-        """Write the results of images; what is in the way is overwritten.
+        """Write the results of images; existing files are overwritten.
 
         `objects` are names of formats of other programs. Images that cannot be exported
         are left out; the last message names them.
@@ -233,7 +233,7 @@ class Exporter:
         return [p for p in self._parts if not p.copying and p.handle is None]
 
     def _go_on(self) -> None:
-        """Begin to write when all cells are those of the settings."""
+        """Begin to write once all cells are up to date with the settings."""
         if not self._segmenter.idle:
             return
         for part in self._waiting():
@@ -249,7 +249,7 @@ class Exporter:
                 pixels.then(partial(self._submit, part), partial(self._end, part))
 
     def _on_no_cells(self, _why: str) -> None:
-        """Give up what waits for cells, which do not come; a message said why."""
+        """End exports that wait for cells that cannot be found, as a message said."""
         for part in self._waiting():
             self._end(part, f"{part.job.name}: its cells could not be found.")
 
@@ -282,7 +282,7 @@ class Exporter:
         self._end(part, f"{part.job.name}: {failed.sentence}")
 
     def _end(self, part: _Part, problem: str = "") -> None:
-        """Note that an image is done with; report on all when it was the last one."""
+        """Record that an image is finished; report on all after the last one."""
         if part not in self._parts:
             return  # cancelled before
         self._parts.remove(part)
@@ -294,7 +294,7 @@ class Exporter:
         self.changed.emit()
 
     def _report(self, export: _Export) -> None:
-        """Say what was written where, and what was not."""
+        """Report what was written where, and what was not."""
         what = counted(export.files, "file is", "files are")
         end = " (cancelled)." if export.cancelled else "."
         sentence = " ".join([f"{what} in {export.folder} now{end}", *export.notes])
@@ -307,7 +307,7 @@ class Exporter:
 
 
 def _missing(results: ResultLayers) -> list[str]:
-    """Say how much was not predicted and is empty, or was by the model as it was."""
+    """Return which parts were not predicted, or by an older model, in a sentence."""
     image, done = results.image, len(results.cells.predicted)
     sizes = axis_sizes(image.annotation_axes, image.annotation_shape)
     volumes = results.cells.ndim == 3

@@ -1,4 +1,4 @@
-"""The prediction of a folder of images into another, and what became of each image."""
+"""The prediction of a folder of images into another, with the outcome of each image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class FolderPrediction:
-    """Counts images, and keeps why some of them could not be predicted.
+    """Counts images, and collects the reasons for failures.
 
     `handle` is that of the job; `source` and `target` are the folders of the images and
     of the results.
@@ -24,16 +24,15 @@ class FolderPrediction:
     Attributes
     ----------
     status : str
-        What goes on while it runs, in a few words.
+        Its current work, in a few words.
     predicted, there : int
-        Images that were predicted, and whose results were there before.
+        Images that were predicted, and whose results existed.
     failures : list of str
         A sentence for each image that was not done, which begins with its name.
     notes : list of str
-        What was chosen in reading the images.
+        Assumptions in reading the images.
     end : str or None
-        Why no more images follow, a sentence if that is no good end; None while it
-        runs.
+        None while it runs; then the reason for an early end, empty if there is none.
     """
 
     changed = Signal()
@@ -57,7 +56,7 @@ class FolderPrediction:
 
     @property
     def progress(self) -> float:
-        """Share that is done, 0 to 1."""
+        """Share of the folder that is done, 0 to 1."""
         return self.handle.progress
 
     @property
@@ -67,7 +66,7 @@ class FolderPrediction:
 
     @property
     def sentence(self) -> str:
-        """What became of how many images, in a sentence or two."""
+        """The numbers of images by their outcome, in a sentence or two."""
         counts = {
             "predicted": self.predicted,
             "there already": self.there,

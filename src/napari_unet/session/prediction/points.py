@@ -29,7 +29,7 @@ _SIZE, _ON_SCREEN = 8, (6, 40)
 
 
 class PointLayers(CellFollower):
-    """Makes layers of points, and keeps each up to date as long as it is there."""
+    """Makes layers of points, and updates each until it is deleted."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class PointLayers(CellFollower):
         super()._on_failed(image_id, failed)
 
     def _show(self, results: ResultLayers, points: Columns) -> None:
-        """Fill the layer of an image, which is made if it is asked for."""
+        """Update the layer of an image, which is made if requested."""
         image = results.image
         axes = image.annotation_axes
         places = np.stack([points[axis] for axis in axes], axis=1).astype(float)

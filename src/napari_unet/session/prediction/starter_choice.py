@@ -1,4 +1,4 @@
-"""Which model of the package suits each image, as the worker finds out."""
+"""The choice of a model of the package for each image, by the worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class StarterChoice:
-    """Has the models of the package tried, each image once."""
+    """Has the models of the package tried on images, once on each."""
 
     changed = Signal()
     """It is known of one more image, or the search for it began or ended."""
@@ -40,9 +40,9 @@ class StarterChoice:
         self._images, self._models, self._worker = images, models, worker
         self.preferences = preferences
         self._choices: dict[str, Choice] = {}
-        self._image = ""  # the one that is looked at now
+        self._image = ""  # the image that is tried now
         self._handle: Handle | None = None
-        # what waits for the choice, if anything does
+        # called after the choice, if anything waits for it
         self._then: Callable[[], object] | None = None
         images.current_changed.connect(self._propose)
         models.selected_changed.connect(self._propose)
@@ -62,7 +62,7 @@ class StarterChoice:
         return image_id in self._choices or image_id == self._image
 
     def find(self, image_id: str, then: Callable[[], object] | None = None) -> None:
-        """Find out about an image; `then` is called when its model is chosen."""
+        """Try the models on an image; `then` is called when one is chosen."""
         if image_id in self._choices:
             self._propose()
             if then is not None:
@@ -82,7 +82,7 @@ class StarterChoice:
         pixels.then(partial(self._submit, image_id, (t, z)), self._fail)
 
     def cancel(self) -> None:
-        """Stop; what waits for it is not done."""
+        """Stop, and drop what waits for the choice."""
         self._then = None
         if self._handle is not None:
             self._handle.cancel()
@@ -94,7 +94,7 @@ class StarterChoice:
         return self._of_current() if self._models.automatic else None
 
     def doubt(self) -> str:
-        """Say why the chosen model may not suit the image in view; empty if it may."""
+        """Return why the model may not suit the image in view; empty if it may."""
         choice, path = self._of_current(), self._models.selected
         starter = starter_of(path) if path is not None else None
         return (
@@ -102,7 +102,7 @@ class StarterChoice:
         )
 
     def close(self) -> None:
-        """Let go of images and models."""
+        """Disconnect from images and models."""
         self.cancel()
         self._images.current_changed.disconnect(self._propose)
         self._models.selected_changed.disconnect(self._propose)
@@ -112,7 +112,7 @@ class StarterChoice:
         return None if image is None else self._choices.get(image.id)
 
     def _propose(self, *_: object) -> None:
-        """Take the model of the image in view."""
+        """Select the model of the image in view."""
         choice = self._of_current()
         self._models.propose(None if choice is None else choice.name)
 

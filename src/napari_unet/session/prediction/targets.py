@@ -1,4 +1,4 @@
-"""What is to be predicted of which images, in which order, and what is in the way."""
+"""The targets of a prediction: which parts of which images, and in which order."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ Extent = Literal["slice", "view", "layer", "images"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Target:
-    """What of one image is to be predicted."""
+    """The part of one image to predict."""
 
     image: ProjectImage
     places: tuple[Place, ...]  # planes or volumes, in this order
     region: Box | None  # part of each; None for all
-    focus: tuple[float, ...]  # point that is done first, ([z,] y, x) in pixels
+    focus: tuple[float, ...]  # point at which to begin, ([z,] y, x) in pixels
     resampling: Resampling
 
 
@@ -67,7 +67,7 @@ class Targets:
         return Path(source).parent if source else Path.home()
 
     def problem(self) -> str:
-        """Say why the image in view cannot be predicted; empty if it can be."""
+        """Return why the image in view cannot be predicted; empty if it can."""
         cards = self._cards()
         if not cards:
             return "Choose a model first: train one, or drop a model file here."
@@ -78,19 +78,19 @@ class Targets:
             return self._closed(image)
         else:
             channels, name = image.channels, image.name
-        # which of several it is to be is found out when it is asked for
+        # which of several layers is meant is resolved by the prediction
         problems = [channel_problem(c, name, channels) for c in cards if channels]
         return problems[0] if all(problems) and problems else ""
 
     def _cards(self) -> list[ModelCard]:
-        """Return those of the models that may be meant: the chosen one, or starters."""
+        """Return the cards of the chosen model, or of all starters."""
         models = self._models
         if models.card is not None:
             return [models.card]
         return [e.card for e in models.starters] if models.automatic else []
 
     def image_in_view(self) -> ProjectImage:
-        """Return the image in view, in the project from now on.
+        """Return the image in view, added to the project if needed.
 
         ValueError if there is none, or it is closed.
         """
@@ -102,7 +102,7 @@ class Targets:
         return image
 
     def _closed(self, image: ProjectImage | None) -> str:
-        """Say that there are no pixels to predict; empty if there are."""
+        """Return that an image is closed; empty if it is open."""
         if image is None:
             return "Open an image first."
         if not self._images.layers(image.id):
@@ -110,15 +110,15 @@ class Targets:
         return ""
 
     def resampling(self) -> str:
-        """Say how the image in view is changed for the model; empty if it is not."""
+        """Return how the image in view is resampled for the model; empty if not."""
         card, image = self._models.card, self._images.current
         return "" if card is None or image is None else Resampling(card, image).sentence
 
     def find(self, extent: Extent) -> list[Target]:
-        """Return what to predict, the image in view first, in each what is in view.
+        """Return the targets: the image in view first, and in each the view first.
 
-        ValueError if there is no model, no image that it fits, or if only what is in
-        view is asked for and nothing of the image is.
+        ValueError if there is no model, no image that it fits, or if the view is
+        requested and nothing of the image is in it.
         """
         card = self._models.card
         if card is None:
@@ -127,9 +127,9 @@ class Targets:
         return [self._target(extent, image, card) for image in images]
 
     def _target(self, extent: Extent, image: ProjectImage, card: ModelCard) -> Target:
-        """Put in order what is to be predicted: what is in view first, then outwards.
+        """Order the planes or volumes: those in view first, then outwards.
 
-        A network of three axes takes the volume that a slice is in.
+        A 3-D network takes the volume of a slice.
         """
         ndim = card.architecture.ndim
         t, z = self._images.place_in_view(image.id)
@@ -184,7 +184,7 @@ class Targets:
         return candidates[-1] if candidates else None
 
     def _add(self, layer: Layer) -> ProjectImage:
-        """Take an image into the project, but not for training."""
+        """Add an image to the project, but not for training."""
         image = self._images.add([layer])
         if not image.annotated:
             self._images.set_use_for_training(image.id, False)
@@ -192,7 +192,7 @@ class Targets:
 
 
 def channel_problem(card: ModelCard, name: str, found: int) -> str:
-    """Say why a model cannot be used for a number of channels; empty if it can."""
+    """Return why a model cannot be used for a number of channels; empty if it can."""
     needed = card.architecture.channels
     if needed == found:
         return ""
@@ -203,7 +203,7 @@ def channel_problem(card: ModelCard, name: str, found: int) -> str:
 
 
 class Resampling:
-    """How an image is changed for a model that was trained at another pixel size."""
+    """The resampling of an image for a model that was trained at another pixel size."""
 
     def __init__(self, card: ModelCard, image: ProjectImage) -> None:
         ndim, scale = card.architecture.ndim, card.training.scale
