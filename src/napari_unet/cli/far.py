@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train on another computer, or look again at what goes on there."""
+    """Train on another computer, or follow a training that runs there."""
     from napari_unet.engine.far_job import Far, FarError, far_events
 
     line, path = ProgressLine(), _note_of(options.output)
@@ -86,7 +86,7 @@ def predict(
     kinds: tuple[str, ...],
     files: list[Path],
 ) -> int:
-    """Predict on another computer, into the same files."""
+    """Predict on another computer, into files here."""
     from napari_unet.engine.far_job import FarError
     from napari_unet.engine.far_prediction import FarPredictor
 
@@ -119,7 +119,7 @@ def _without_none(
 
 
 def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator[Event]:
-    """Pass events on, once it is written down which job they are of."""
+    """Pass events on; the record of the job is written before the first."""
     try:
         for event in events:
             if not path.exists():
@@ -132,7 +132,7 @@ def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator
 
 
 def _bundle(options: argparse.Namespace, source: Source, line: ProgressLine) -> Path:
-    """Return the bundle that is sent."""
+    """Write the bundle to be sent; return its path."""
     for note in source.notes:
         line.say(note)
     path: Path = options.output.with_suffix(".bundle.zip")

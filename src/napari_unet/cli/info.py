@@ -1,4 +1,4 @@
-"""`napari-unet info`: this installation, or what a model is."""
+"""`napari-unet info`: about this installation, or about a model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def installation() -> dict[str, Any]:
 
 
 def _readers() -> str:
-    """Say which files of microscopes are read, and why others are not."""
+    """Return which microscope formats can be read, and why others cannot."""
     problems = {reader.name: reader.problem() for reader in READERS}
     there = ", ".join(name for name, problem in problems.items() if not problem)
     missing = "".join(f"; {problem}" for problem in problems.values() if problem)
@@ -84,7 +84,7 @@ def _readers() -> str:
 
 
 def summary(card: ModelCard) -> dict[str, Any]:
-    """Return the lines of a model card that people ask for."""
+    """Return a summary of a model card, line by line."""
     table, training = card.architecture, card.training
     budget = f"{training.minutes} minutes"
     if training.steps:
@@ -119,7 +119,7 @@ def summary(card: ModelCard) -> dict[str, Any]:
 
 
 def _learnt(card: ModelCard) -> dict[str, str]:
-    """Say what a network gives."""
+    """Return what a network predicts, in words."""
     if card.outputs is None:
         names = ("background", *(f"{c.name} ({c.kind})" for c in card.classes))
         return {"classes": ", ".join(names)}
@@ -128,7 +128,7 @@ def _learnt(card: ModelCard) -> dict[str, str]:
 
 
 def _windows(table: Layered) -> str:
-    """Say which windows a network sees."""
+    """Return the input windows of a network, in words."""
     sizes = geometry_of(table)
     if isinstance(sizes, Blended):
         way = "blended" if max(table.overlap) > 1 else "side by side"

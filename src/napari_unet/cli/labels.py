@@ -1,4 +1,4 @@
-"""What label files mean, in words for people."""
+"""Label files and the meaning of their values, with notes for people."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def read_named(path: Path, axes: str | None = None, like: Image | None = None) -
 def read_objects(
     path: Path, axes: str | None = None, like: Image | None = None
 ) -> Objects:
-    """Read labels that messages call by their path: the image may have their name.
+    """Read labels; messages name them by path, as an image may have the same name.
 
-    ValueError if they are outlines, and it is not known of which image: `like`.
+    ValueError if they are outlines and `like`, their image, is unknown.
     """
     if like is None and needs_image(path):
         raise ValueError(
@@ -49,12 +49,12 @@ def read_objects(
 
 
 def known_kind(files: Sequence[Path]) -> Kind | None:
-    """Return what labels mean where that is no question: outlines are of cells."""
+    """Return the meaning of labels if the format implies it: outlines are of cells."""
     return "instances" if all(map(is_objects, files)) else None
 
 
 def note_of_classes(objects: Sequence[Objects]) -> str:
-    """Say which classes of objects are used, and how many objects have none."""
+    """Return a note on the classes of objects, and on objects without one."""
     names = [c.name for c in classes_of(objects)]
     said = f"labels: each object is a cell of its class: {listed(names, 8)}."
     lost = sum(
@@ -71,10 +71,10 @@ def note_of_classes(objects: Sequence[Objects]) -> str:
 def meaning_of(
     labels: Sequence[Image], kind: Kind | None, what: str = "labels"
 ) -> tuple[Kind, list[str]]:
-    """Find out what labels mean, and what a person should know about it.
+    """Return the meaning of labels, and notes about it.
 
-    It is guessed if `kind` is None. The sentences, in which the labels are called
-    `what`, say what was guessed and how many planes are empty.
+    It is guessed if `kind` is None. The notes, which call the labels `what`, are about
+    the guess and empty planes.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""`napari-unet methods`: what to write of a model in the methods of a paper."""
+"""`napari-unet methods`: a paragraph on a model for the methods of a paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`napari-unet networks`: the family, with sizes, papers and what proved each."""
+"""`napari-unet networks`: the networks, with sizes, papers and verification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-# Of what the table shows; the JSON has all.
+# Columns of the table; the JSON has all fields.
 _COLUMNS = {
     "network": "network",
     "axes": "axes",

@@ -97,9 +97,9 @@ def run(options: argparse.Namespace) -> int:
 def _files(
     options: argparse.Namespace,
 ) -> tuple[list[Path], list[Path | None], list[str]]:
-    """Return the images, labels of each that has any, and what people should know.
+    """Return the images, the labels of those that have any, and notes.
 
-    Of very many images without labels some are taken, spread over the list.
+    Of very many images without labels, evenly spaced ones are taken.
     """
     if options.known is None:
         labelled, alone, said = [], find([options.images]), []
@@ -138,7 +138,7 @@ def _known(
     partners: Sequence[Path | None],
     options: argparse.Namespace,
 ) -> tuple[list[KnownParts | None], list[str]]:
-    """Read what is annotated, and say what the labels were taken for."""
+    """Read the annotation, and add notes on the meaning of labels."""
     axes = options.axes.replace("c", "") if options.axes else None
     both = [
         (image, read_named(file, axes, image))
@@ -190,7 +190,7 @@ def _events(
 
 
 def _follow(events: Iterator[Event], line: ProgressLine) -> TilesSuggested:
-    """Show how far it is; return what was found."""
+    """Show the progress; return the result."""
     last: Event | None = None
     with interruptible(events) as running:
         for event in running:

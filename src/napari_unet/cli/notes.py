@@ -1,4 +1,4 @@
-"""What was chosen in reading images, in sentences."""
+"""Notes on assumptions in reading images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HasNotes(Protocol):
-    """An image, or what is known of one."""
+    """An image, or a record of one."""
 
     @property
     def name(self) -> str: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""A picture that shows what was done: image, probability, weights, cells."""
+"""A picture of results: image, probability, weights, cells."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which file goes with which: by their names, never by their order unasked.
+"""Pairing of files by their names, and by their order only on request.
 
-Files are paired by what tells them apart: the path below the folder or below the fixed
-part of the pattern that was given, and the image's name. A name may differ from its
-partner's by words that say no more than what a file is.
+Files are paired by the path below the folder, or below the fixed part of the pattern,
+and by the image's name. A name may differ from its partner's by words for the kind of
+file, such as "mask".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from napari_unet.cli.found_files import FoundFile
 
-# Words that tell what a file is, and not of which image.
+# Words for the kind of a file, which say nothing about its image.
 _ROLES = {
     *("image", "images", "img", "imgs", "im", "raw", "input"),
     *("mask", "masks", "label", "labels", "lab", "labs", "seg", "segs", "cp"),
@@ -40,12 +40,12 @@ Key = TypeVar("Key")
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """Files that go together."""
+    """Pairs of files."""
 
     pairs: tuple[tuple[Path, Path], ...]  # in the order of the second of each
     alone: tuple[Path, ...]  # those of the first kind that have no partner
     files: tuple[Path, ...]  # all that they are in, also those without a partner
-    sentence: str  # what goes together, for people
+    sentence: str  # a sentence on the pairs
 
     def record(self, first: str, second: str) -> list[dict[str, str]]:
         """Return the pairs for programs, under names for the two kinds of files."""
@@ -72,7 +72,7 @@ def pair_files(
     *,
     labels: bool = False,
 ) -> Pairing:
-    """Pair files by name, or in their natural order where that is asked for.
+    """Pair files by name, or in their natural order on request.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _without_partner(
 
 
 class _Names:
-    """Finds files by what tells them apart."""
+    """Finds files by their distinguishing names."""
 
     def __init__(self, files: Sequence[FoundFile]) -> None:
         self._all = files
@@ -290,7 +290,7 @@ def _pairing(
     how: str = "",
     unused: Sequence[FoundFile] = (),
 ) -> Pairing:
-    """Say in a sentence which files go together."""
+    """Return the pairs, with a sentence on them."""
     each = [f"{one.shown} with {other.shown}" for one, other in pairs]
     sentence = f"{counted(len(pairs), 'pair')}{how}: {listed(each)}"
     if alone:

@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
 def _asked(
     options: argparse.Namespace, bundle: Bundle, folder: Path, reporter: Reporter
 ) -> int:
-    """Predict what a bundle asks for, as it asks."""
+    """Predict the images of a bundle with its settings."""
     from napari_unet.engine.file_prediction import FilePredictor
     from napari_unet.engine.network.network import prepare
 
@@ -236,7 +236,7 @@ def _chosen(
     settings: Prediction,
     line: ProgressLine,
 ) -> Path:
-    """Choose a model of the package by the first image, and say which, and why."""
+    """Choose a model of the package by the first image, and show which and why."""
     from napari_unet.engine.network.network import Network, prepare
     from napari_unet.engine.starter_choice import choose_by_first
     from napari_unet.io.model_file import load_model
@@ -256,7 +256,7 @@ def _chosen(
 
 
 def saved_kinds(text: str | None, kinds: tuple[str, ...] = KINDS) -> tuple[str, ...]:
-    """Return those of the kinds of output that are named in `--save`, or all."""
+    """Return the kinds of output that `--save` names, or all."""
     if text is None:
         return kinds
     named = [part.strip() for part in text.split(",") if part.strip()]
@@ -284,9 +284,9 @@ def _segmentation(options: argparse.Namespace, card: ModelCard) -> Segmentation:
     kinds = {c.kind for c in card.classes}
     for name, value in given.items():
         if name == "edge_smoothing":
-            continue  # `check_segmentation` says why it is for regions alone
+            continue  # `check_segmentation` explains that it is for regions only
         kind = "regions" if name in _OF_REGIONS else "cells"
-        # what takes nothing away from regions does no harm where there are none
+        # zero values for regions are harmless without regions
         if kind not in kinds and (value or kind == "cells"):
             raise ValueError(
                 f"{_as_typed(name, value)} is for classes of {kind}, and {card.name} "
@@ -296,7 +296,7 @@ def _segmentation(options: argparse.Namespace, card: ModelCard) -> Segmentation:
 
 
 def _as_typed(name: str, value: object) -> str:
-    """Return an option as it stands on the command line."""
+    """Return an option as written on the command line."""
     option = name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{option}" if value else f"--no-{option}"

@@ -1,4 +1,4 @@
-"""What the command line shows of a prediction, and what it reports at the end."""
+"""The progress of a prediction on the command line, and the report at its end."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Batch:
                     self._add_row(event, outcome)
 
     def report_interrupted(self) -> None:
-        """Say what was done before Ctrl-C."""
+        """Show how many files were done before Ctrl-C."""
         done = sum("problem" not in row for row in self.rows)
         self._line.say(
             f"interrupted; {done} of {counted(self._total, 'image is', 'images are')} "
@@ -135,7 +135,7 @@ class Batch:
                 self._line.say(f"{name}: not done")
             row["problem"] = event.problem
         else:
-            # what is made of results that are there takes no prediction
+            # without a prediction if it is made from existing results
             seconds = outcome.get("seconds")
             how = "" if seconds is None else f" in {clock(seconds)}"
             self._line.say(f"{name}: done{how}")

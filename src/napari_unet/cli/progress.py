@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
 
 _LOG_SECONDS, _SHOWN_AFTER = 10.0, 0.1
-# Of the text before the bar; a line that wraps could not be rewritten.
+# Longest text before the bar; a line that wraps could not be rewritten.
 _LONGEST = 60
 
 
@@ -33,9 +33,9 @@ _Bar.set_lock(RLock())
 
 
 class ProgressLine:
-    """Shows how far a job is, on standard error, as long as somebody reads it.
+    """Shows the progress of a job on standard error, as long as that is open.
 
-    Of several processes that do a job together only one is to be `heard`.
+    Of several processes of a job only one is `heard`.
     """
 
     def __init__(self, *, heard: bool = True) -> None:
@@ -73,14 +73,14 @@ class ProgressLine:
         """Write a line that stays."""
         if not self._heard:
             return
-        # a terminal that was closed is no reason to lose what a job has done
+        # a closed terminal must not end the job
         with suppress(OSError):
             self._bar.clear()
             print(printable(text), file=sys.stderr, flush=True)
 
 
 class Countdown:
-    """Estimates how long a job takes that may have begun in another process."""
+    """Estimates the duration of a job that may have begun in another process."""
 
     def __init__(self) -> None:
         self._began = monotonic()
@@ -99,7 +99,7 @@ class Countdown:
 
 
 def clock(seconds: float) -> str:
-    """Write a time as people read it."""
+    """Format a duration for people."""
     whole = round(max(seconds, 0))
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)

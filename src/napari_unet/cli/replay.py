@@ -1,4 +1,4 @@
-"""`napari-unet replay`: a training, and what was predicted with it, once more."""
+"""`napari-unet replay`: repeat a training and its predictions."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _follow(job: Any, line: ProgressLine) -> None:
 def _report(
     model: Path, difference: str | None, found: list[Compared]
 ) -> dict[str, Any]:
-    """Return what came of it, for programs."""
+    """Return the outcome as JSON can hold it."""
     return {
         "model": str(model),
         "same": difference is None,

@@ -1,4 +1,4 @@
-"""A training that is watched and steered through files, by whoever started it."""
+"""Events and orders of a job through files, for the process that started it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from napari_unet.core.events import Event
 
-# Seconds between two looks whether a pause is over.
+# Seconds between two checks whether a pause is over.
 _LOOK = 0.1
 
 
 class Reporter:
-    """Writes each event as a line of JSON, and obeys the orders that are in a file.
+    """Writes each event as a line of JSON, and obeys the orders in a file.
 
     Orders are those of `core.far_messages`. Without files it does nothing.
     """
@@ -33,7 +33,7 @@ class Reporter:
 
     @contextmanager
     def reported(self) -> Iterator[None]:
-        """Report at last how what is done meanwhile has ended."""
+        """Report the end of the job that runs in a context."""
         try:
             yield
         except KeyboardInterrupt:
@@ -65,7 +65,7 @@ class Reporter:
             self._write(encode(event))
 
     def order(self) -> str:
-        """Return what is to be done."""
+        """Return the current order."""
         if self._orders is None:
             return ""
         try:
@@ -74,7 +74,7 @@ class Reporter:
             return ""
 
     def steer(self, course: Any) -> None:
-        """Let a training end where that is the order."""
+        """End a training if that is the order."""
         if self.order() == "finish":
             course.finish()
 

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 # Windows has no SIGHUP, but SIGBREAK where a terminal closes or Ctrl-Break is pressed.
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
-# What shells add to the number of a signal that ended a program.
+# Shells add this to the number of a signal that ended a program.
 _SIGNALLED = 128
 
 
 class Stopped(KeyboardInterrupt):
-    """Somebody asked this process to stop.
+    """A request to stop this process.
 
-    `reported` is whether a message has said what is kept.
+    `reported` is whether a message about it was shown.
     """
 
     def __init__(self, number: int = signal.SIGINT, *, reported: bool = False) -> None:

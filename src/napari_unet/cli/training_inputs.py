@@ -1,4 +1,4 @@
-"""The files that a training learns from: images, and what goes with each."""
+"""The input files of a training: images with their labels or targets."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainingInputs:
-    """What was read."""
+    """The contents of the files."""
 
     images: list[Image]
     # labels, objects with classes or targets, one for each image; none to denoise
     known: Sequence[Image | Objects]
     kind: Kind | None  # what labels mean
-    notes: list[str]  # what was chosen, in sentences
+    notes: list[str]  # assumptions, in sentences
 
 
 def check_given(options: argparse.Namespace, settings: Training) -> None:
-    """Refuse what the task has no use for, and miss what it needs."""
+    """ValueError for options that the task does not use, or if required ones miss."""
     partner = settings.objective.partner
     if partner and options.labels is None:
         raise ValueError(
@@ -66,7 +66,7 @@ def check_given(options: argparse.Namespace, settings: Training) -> None:
 
 
 def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
-    """Find the files, and which go together; to denoise, the images alone."""
+    """Find the files and pair them; for denoising, the images alone."""
     if not settings.objective.partner:
         files = tuple(find([options.images]))
         names = listed([file.name for file in files])
@@ -87,7 +87,7 @@ def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
 def read_inputs(
     options: argparse.Namespace, settings: Training, pairing: Pairing
 ) -> TrainingInputs:
-    """Read the images, and what goes with them."""
+    """Read the images, and their labels or targets."""
     if not settings.objective.partner:
         images = [_read(file, options) for file in pairing.files]
         return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
@@ -118,7 +118,7 @@ def read_inputs(
 def report_of(
     pairing: Pairing, inputs: TrainingInputs, settings: Training
 ) -> dict[str, Any]:
-    """Return what was learnt from, for programs."""
+    """Return a report on the inputs as JSON can hold it."""
     report: dict[str, Any] = {"notes": inputs.notes}
     if not settings.objective.partner:
         return {"images": [str(file) for file in pairing.files]} | report

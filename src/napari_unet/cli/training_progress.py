@@ -1,4 +1,4 @@
-"""What the command line shows of a training, and what it reports at the end."""
+"""The progress of a training on the command line, and the summary at its end."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def training_settings(
     """Return the preset with what was given on the command line.
 
     Network and task are those of the model or checkpoint that it begins with, if there
-    is one. A ValueError says what cannot be had of a network.
+    is one. A ValueError says which settings are impossible for a network.
     """
     from napari_unet.engine.model_formats.catalogue import card_of
 
@@ -70,14 +70,14 @@ def training_settings(
 
 
 def _of_preset(options: argparse.Namespace, usual: Task) -> Training:
-    """Return the preset for the task that is given, or else the usual one."""
+    """Return the preset for the given task, or else the usual one."""
     name = options.preset or "quick"
     preset = Training.automatic if name == AUTO else PRESETS[name]
     return preset(ndim=options.ndim).with_task(options.task or usual)
 
 
 def _by_hand(given: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what no planner changes; without --3d it is open what images are."""
+    """Return the settings that no planner changes; `ndim` is one only for 3-D."""
     names = {name for name in given if name != "ndim" or given["ndim"] == 3}
     if names & {"steps", "minutes"}:
         names |= {"steps", "minutes"}
@@ -85,7 +85,7 @@ def _by_hand(given: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _check_kept(file: Path, begun: Training, given: Mapping[str, Any]) -> None:
-    """Refuse another network than that of the file which training begins with."""
+    """ValueError for another network than that of the file to begin with."""
     for name in OF_NETWORK:
         own = getattr(begun, name)
         if given.get(name, own) != own:
@@ -96,7 +96,7 @@ def _check_kept(file: Path, begun: Training, given: Mapping[str, Any]) -> None:
 
 
 def _check_network(settings: Training, given: Mapping[str, Any]) -> None:
-    """Refuse what a network leaves no choice of."""
+    """ValueError for settings that the network determines otherwise."""
     entry, encoder = NETWORKS[settings.network], given.get("encoder", settings.encoder)
     if refusal := entry.refusal(settings.ndim, encoder=encoder):
         raise ValueError(refusal)

@@ -1,4 +1,4 @@
-"""What a training on the command line learns from: files, a bundle or a project."""
+"""The data of a training on the command line: files, a bundle or a project."""
 
 from __future__ import annotations
 

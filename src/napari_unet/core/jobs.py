@@ -1,7 +1,7 @@
-"""What napari asks its worker to do: frozen records, picklable, without pixels.
+"""The jobs of napari's workers: frozen records, picklable, without pixels.
 
-Each kind of job names the process that does it, and the module there. What comes back
-are the events of `core.events`.
+Each kind of job names the process that runs it, and the generator there, which yields
+events of `core.events`.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ LIVE = "live"
 class Job:
     """Base of all jobs."""
 
-    # the process that does it: only the network worker loads torch
+    # the process that runs it: only the network worker loads torch
     worker: ClassVar[WorkerKind] = "cpu"
-    # module and function of `engine.worker` that do it: a generator of events
+    # module and function of `engine.worker` that run it: a generator of events
     function: ClassVar[str] = ""
-    # over in a moment: among napari's tasks it would only flicker
+    # whether it ends within moments: it would only flicker among napari's tasks
     brief: ClassVar[bool] = False
-    # nobody waits for it, so no control says that it failed
+    # whether no control waits for it and reports its failure
     unattended: ClassVar[bool] = False
-    # of the CPU worker: whether it looks at what is sent about it meanwhile
+    # of the CPU worker: whether it reads messages about itself while it runs
     steered: ClassVar[bool] = False
 
     @property
     def title(self) -> str:
-        """What is being done, in a few words for people."""
+        """A few words for people, such as "Train nuclei"."""
         raise NotImplementedError
 
     @property
@@ -90,7 +90,7 @@ class TrainJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FarTrainJob(TrainJob):
-    """Train on another computer; with `resume`, look again at what goes on there."""
+    """Train on another computer; with `resume`, follow a training that runs there."""
 
     worker = "cpu"
     function = "far_training_job.run"
@@ -106,7 +106,7 @@ class FarTrainJob(TrainJob):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Correction:
-    """Annotation that changed, for a network that learns from it."""
+    """Annotation that changed during a training."""
 
     image: int  # number of the image in the job
     # plane or volume; it may be one that had no annotation before
@@ -212,15 +212,15 @@ class LoadModelJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ChooseStarterJob(Job):
-    """Find out which model of the package suits an image."""
+    """Try which model of the package suits an image."""
 
     worker = "network"
     function = "starter_job.run"
     brief = True
 
     image: ImageReference
-    place: Place  # plane that is looked at
-    focus: tuple[float, ...] | None  # pixel around which, ([z,] y, x)
+    place: Place  # plane of the trial
+    focus: tuple[float, ...] | None  # its centre, ([z,] y, x) in pixels
     settings: Prediction = _PREDICTION
 
     @property
@@ -231,13 +231,13 @@ class ChooseStarterJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvertModelJob(Job):
-    """Make a model file of ours of a model of another program."""
+    """Convert a model of another program into a model file of ours."""
 
     worker = "network"
     function = "model_files_job.convert"
 
     source: str
-    target: str  # in a folder that is made if it is not there
+    target: str  # in a folder that is made if it is missing
 
     @property
     def title(self) -> str:
@@ -265,7 +265,7 @@ class ExportModelJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelFormatsJob(Job):
-    """Find out for which other programs models can be written."""
+    """List the formats of other programs in which models can be written."""
 
     function = "model_files_job.formats"
     brief = unattended = True
@@ -278,7 +278,7 @@ class ModelFormatsJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FreeMemoryJob(Job):
-    """Forget the models that no job uses, and give cached memory back."""
+    """Drop cached models that no job uses, and give memory back."""
 
     worker = "network"
     function = "model_jobs.free_memory"
@@ -292,7 +292,7 @@ class FreeMemoryJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurveyJob(Job):
-    """Find out what networks cost on this machine, and which cannot be trained."""
+    """Measure the cost of networks on this machine, and which cannot be trained."""
 
     worker = "network"
     function = "survey_job.run"
@@ -313,7 +313,7 @@ class SurveyJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlanJob(Job):
-    """Choose the settings of a training by what is annotated."""
+    """Plan the settings of a training from the annotation."""
 
     worker = "network"
     function = "plan_job.run"
@@ -335,7 +335,7 @@ class PlanJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentJob(Job):
-    """Find the cells in probabilities, and the pieces of regions that are kept."""
+    """Find cells in probabilities, and the pieces of regions to keep."""
 
     function = "cells_job.run"
     brief = True
@@ -347,17 +347,17 @@ class SegmentJob(Job):
     ndim: Literal[2, 3]  # of the network
     settings: Segmentation
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
-    places: tuple[Place, ...]  # planes or volumes to do, in this order
+    places: tuple[Place, ...]  # planes or volumes, in this order
     # at the end, link the cells through z and follow them through time, if and as the
     # settings say
     link: bool = False
-    # uint8, axes of the cells; None to leave it
+    # uint8, axes of the cells, to be written; None for none
     class_map: ArrayReference | None = None
     image: ImageReference | None = None  # whose edges its borders may follow
     name: str = ""  # of the image, for people
-    # int32, axes of the cells: what people edited, see `core.cells.edited`
+    # int32, axes of the cells: edited cells, see `core.cells.edited`
     edits: ArrayReference | None = None
-    # what people painted over the prediction, to be shown as they did
+    # annotation of the image, which replaces predicted cells
     painted: AnnotationReference | None = None
 
     @property
@@ -396,7 +396,7 @@ class CheckJob(Job):
     images: tuple[ImageReference, ...]
     annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
     places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
-    halo: tuple[int, ...]  # how far the network sees, in pixels, ([z,] y, x)
+    halo: tuple[int, ...]  # reach of the network, ([z,] y, x) in pixels
 
     @property
     def title(self) -> str:
@@ -406,16 +406,16 @@ class CheckJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SuggestJob(Job):
-    """Look for tiles to annotate next, in all images of a project."""
+    """Suggest tiles to annotate next, in all images of a project."""
 
     worker = "network"
     function = "suggest_job.run"
 
     images: tuple[ImageReference, ...]
-    frames: tuple[tuple[int, ...], ...]  # of each image, time points to look at
+    frames: tuple[tuple[int, ...], ...]  # of each image, time points to sample
     annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
     places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
-    model: str | None = None  # path of a model file that says what it is unsure of
+    model: str | None = None  # path of a model file whose uncertainty counts
     settings: Prediction = _PREDICTION
 
     @property
@@ -435,7 +435,7 @@ class ExportJob(Job):
     image: ImageReference  # for grey values in the table
     # int32, axes of the image without c; None for no masks and no table
     cells: ArrayReference | None
-    # float32, c first; they tell the class of each cell in the table
+    # float32, c first; for the class of each cell in the table
     probabilities: ArrayReference | None
     classes: tuple[ClassInfo, ...]
     masks: bool = True
@@ -448,7 +448,7 @@ class ExportJob(Job):
     # formats of other programs, by their names in `io.objects.catalogue`
     objects: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()  # of each class, for these, as #rrggbb
-    # of cells that are followed through time, the track each came from by division
+    # of tracks, the track from which each came by division
     parents: Mapping[int, int] | None = None
 
     @property
@@ -486,7 +486,7 @@ class MeasureJob(Job):
 
     image: ImageReference  # for grey values and pixel size
     cells: ArrayReference  # int32, axes of the image without c
-    probabilities: ArrayReference  # float32, c first; they tell the class of each cell
+    probabilities: ArrayReference  # float32, c first; for the class of each cell
     classes: tuple[ClassInfo, ...]  # foreground classes of the model
 
     @property
@@ -525,11 +525,13 @@ class PredictFolderJob(Job):
     settings: Prediction = _PREDICTION
     # None: as the model has it
     segmentation: Segmentation | None = _SEGMENTATION
-    # what is written of each, as in `io.prediction_folder`; empty for what the model
-    # gives, without files of other programs
+    # kinds of results, as in `io.prediction_folder`; empty for those of the model,
+    # without files of other programs
     kinds: tuple[str, ...] = ()
     channel: int | None = None  # that the network sees, from 1; None for all
-    cluster: str = ""  # whose workers compute, as `core.cluster` reads it; empty: here
+    cluster: str = (
+        ""  # whose workers compute, see `core.cluster`; empty for this computer
+    )
 
     @property
     def title(self) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 _REMEMBERED = 20
-# Folders below that of the runs, as its latest model is a start for the next run.
+# Folders below that of the runs: a run can start from the latest model in that itself.
 DENOISERS = "denoise"
 # ... made of models of other programs
 CONVERTED = "converted"

@@ -54,7 +54,7 @@ class _Run:
 
     image: ProjectImage
     handle: Handle | None = None
-    # the model in training, until it is saved
+    # the trained model; None before
     saved: ModelSaved | None = None
     checkpoint: Path | None = None
     made: ArrayReference | None = None
