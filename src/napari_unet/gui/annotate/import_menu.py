@@ -23,7 +23,7 @@ from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.object_layers import kinds_in
 from napari_unet.session.annotating.imported_masks import AmbiguousMasksError
-from napari_unet.session.annotating.object_classes import Told
+from napari_unet.session.annotating.object_classes import MaskDetails
 from napari_unet.session.images.layers import role_of
 
 if TYPE_CHECKING:
@@ -90,19 +90,19 @@ class ImportButton(QPushButton):
         layer: Layer | None = None,
         kind: Kind | None = None,
         image: ProjectImage | None = None,
-        told: Told | None = None,
+        details: MaskDetails | None = None,
     ) -> None:
         """Import masks into an image, after asking what to replace.
 
-        It is the current one unless given; `kind` says what the values mean, if that is
-        known, and `told` what else is of cells. The layer that they are from is hidden
-        then: it would cover the annotation.
+        It is the current one unless given; `kind` is the meaning of the values, if
+        known, and `details` are those of cells. Their layer is hidden then, as it would
+        cover the annotation.
         """
         image = image or self._workspace.images.current
         if image is None:
             return
         if not self._workspace.images.places(image.id):
-            self._read(image.id, array, layer, kind, False, told)
+            self._read(image.id, array, layer, kind, False, details)
             return
         box = QMessageBox(self)
         box.setWindowTitle("Import masks")
@@ -118,7 +118,7 @@ class ImportButton(QPushButton):
 
         def chosen(button: object) -> None:
             if button in (add, replace):
-                self._read(image.id, array, layer, kind, button is replace, told)
+                self._read(image.id, array, layer, kind, button is replace, details)
 
         box.buttonClicked.connect(chosen)
         box.open()
@@ -157,8 +157,8 @@ class ImportButton(QPushButton):
                 for note in masks.notes:
                     self._workspace.message.emit("info", f"{masks.name}: {note}")
                 kinds = {i: objects.classes[k - 1] for i, k in objects.class_of.items()}
-                told = Told(kinds, objects.unknown)
-                self.import_masks(data, None, kind, image, told)
+                details = MaskDetails(kinds, objects.unknown)
+                self.import_masks(data, None, kind, image, details)
 
         read = partial(label_files.read_label_objects, path, like=like)
         in_background(self._main_thread, read, finish)
@@ -170,7 +170,7 @@ class ImportButton(QPushButton):
         layer: Layer | None,
         kind: Kind | None,
         replace: bool,
-        told: Told | None = None,
+        details: MaskDetails | None = None,
     ) -> None:
         """Read masks, in the background where that lasts a while, and import them."""
 
@@ -187,7 +187,7 @@ class ImportButton(QPushButton):
         with report_errors(self._workspace):
             large = math.prod(array.shape) >= _MANY
             read = self._workspace.annotating.importer.mask_reader(
-                image_id, array, kind, _MARGIN if large else 0, told
+                image_id, array, kind, _MARGIN if large else 0, details
             )
             if large:
                 in_background(self._main_thread, read, finish)
@@ -268,7 +268,7 @@ class ImportButton(QPushButton):
         data = layer.data[0] if layer.multiscale else layer.data
         kinds = kinds_in(layer.features)
         kind: Kind | None = "instances" if kinds else None
-        self.import_masks(data, layer, kind, told=Told(kinds))
+        self.import_masks(data, layer, kind, details=MaskDetails(kinds))
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):

@@ -14,7 +14,7 @@ from napari_unet.session.annotating.drawn_shapes import from_shapes
 from napari_unet.session.annotating.imported_masks import Imported, from_masks
 from napari_unet.session.annotating.label_range import label_dtype
 from napari_unet.session.annotating.object_classes import (
-    Told,
+    MaskDetails,
     class_numbers,
     classes_with,
 )
@@ -83,12 +83,12 @@ class Importer:
         in_thread: InThread,
         done: Callable[[Callable[[], int]], None],
     ) -> None:
-        """Import what was read without holding this thread; see `masks`.
+        """Import masks that were read, without blocking this thread; see `masks`.
 
         `in_thread` runs a function in another thread, and hands what returns its
         result, or raises, to a second one in this; `done` is called with what returns
-        the number of slices, or raises. Nothing can be painted in between; where that
-        happened all the same, the masks are imported once more, into what is there.
+        the number of slices, or raises. Nothing can be painted in between; if anything
+        changed nevertheless, the masks are imported again.
         """
         image = self._store.project.image(image_id)
         planes = self._planes(image, found)
@@ -120,7 +120,7 @@ class Importer:
         writes: int,
         made: Made,
     ) -> int:
-        """Take a file that was made of masks into use, if it is still of any."""
+        """Use a file that was made of masks, unless its annotation has changed."""
         new = made()
         known = {image.id: image for image in self._store.project.images}
         image = known.get(before.id)
@@ -139,10 +139,10 @@ class Importer:
         return len(planes)
 
     def _with_classes(self, found: Imported) -> Project:
-        """Return the project with the classes that masks brought.
+        """Return the project with the new classes of masks.
 
-        What people renamed or recoloured meanwhile stays so; a ValueError says that
-        there are more or fewer classes than when the masks were read.
+        Classes that were renamed or recoloured meanwhile stay so; a ValueError says
+        that there are more or fewer classes than when the masks were read.
         """
         before, now = found.before, self._store.project.classes
         if len(before) != len(now):
@@ -171,7 +171,7 @@ class Importer:
         array: Any,
         kind: Kind | None,
         margin: int,
-        told: Told | None = None,
+        details: MaskDetails | None = None,
     ) -> Callable[[], Imported]:
         """Return what reads masks for `masks`, and may run in another thread.
 
@@ -189,7 +189,7 @@ class Importer:
         free = self._brush.fresh_id(image_id) + margin
         axes = "yx" if is_plane else axes
         annotated = any(self._images.places(one.id) for one in project.images)
-        kinds, unknown = told or Told({})
+        kinds, unknown = details or MaskDetails({})
         classes = classes_with(project.classes, kinds, annotated=annotated)
         numbers = class_numbers(kinds, classes)
         read = partial(from_masks, array, axes, kind, classes, free, numbers, unknown)
@@ -270,7 +270,7 @@ def _import_into(image: ProjectImage) -> str:
 
 
 def _joined(file: AnnotationFile | None, planes: Planes, replace: bool) -> Planes:
-    """Return what becomes of planes: all of new ones, or where nothing was before."""
+    """Return new planes, merged into existing ones unless these are replaced."""
     if file is None or replace:
         return planes
     return {

@@ -1,4 +1,4 @@
-"""Classes that objects of a file have, as classes of a project."""
+"""Classes of objects in a file, as classes of a project."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     """The classes of objects by their ids."""
 
 
-class Told(NamedTuple):
-    """What a file or layer tells of masks of cells besides their ids."""
+class MaskDetails(NamedTuple):
+    """What is known of masks of cells besides their ids."""
 
     kinds: Kinds
-    # of the shape of the masks: where nobody says whether there are cells
+    # of the shape of the masks: where it is unknown whether there are cells
     unknown: NDArray[Any] | None = None
 
 
 def classes_with(
     classes: tuple[ProjectClass, ...], kinds: Kinds, *, annotated: bool
 ) -> tuple[ProjectClass, ...]:
-    """Return classes, and those of objects behind them that are none of these yet.
+    """Return classes, and after them those of objects that are new.
 
-    One class alone says no more than that they are objects, so it is not added. Where
-    nothing is `annotated`, the class that a project begins with makes way for them.
+    A single class of objects is not added: it only says that they are objects. If
+    nothing is `annotated`, the initial class of the project is replaced.
     """
     names = {kind.name: kind for kind in kinds.values()}
     if len(names) < 2:
@@ -51,7 +51,7 @@ def classes_with(
 
 
 def class_numbers(kinds: Kinds, classes: tuple[ProjectClass, ...]) -> dict[int, int]:
-    """Return the number of the class of each object whose class is one of some."""
+    """Return the class number of each object whose class is among `classes`."""
     number_of = {one.name: number for number, one in enumerate(classes, start=1)}
     return {
         label: number_of[kind.name]
