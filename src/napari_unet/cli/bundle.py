@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from napari_unet.cli import train
 from napari_unet.cli.options import MODEL_HELP, write_json
 from napari_unet.cli.progress import ProgressLine
+from napari_unet.cli.training_source import source_of
 from napari_unet.core.text import counted
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.bundle import Bundle, write_bundle, write_images
@@ -40,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     if options.model is not None:
         written = _images(options)
     else:
-        source = train.source_of(options)
+        source = source_of(options)
         report = dict(source.report)
         for note in source.notes:
             line.say(note)
