@@ -129,7 +129,7 @@ FAULTS = (
         "engine/training/run.py",
         "        except GeneratorExit:\n            loop.write_checkpoint()\n"
         "            raise\n        except BaseException:\n"
-        "            # the error is shown, not that it cannot be written\n"
+        "            # the first error is reported, not that of the checkpoint\n"
         "            with suppress(OSError):\n                loop.write_checkpoint()\n"
         "            raise\n",
         "        finally:\n            pass\n",

@@ -228,7 +228,7 @@ def test_a_layer_that_is_slow_to_draw_is_drawn_less_often(
     viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    for module in ("throttle", "prediction.results"):
+    for module in ("throttle", "prediction.layer_redraw"):
         name = f"napari_unet.session.{module}.monotonic"
         monkeypatch.setattr(name, lambda: clock[0])
     results = results_of(viewer, tmp_path)
