@@ -611,7 +611,7 @@ def test_the_live_network_is_only_there_while_a_training_runs(
     tmp_path: Path, cache: ModelCache, rng: np.random.Generator
 ) -> None:
     image = stored_image(tmp_path, rng.random((60, 60)), "yx")
-    with pytest.raises(ValueError, match="no training goes on"):
+    with pytest.raises(ValueError, match="no training is running"):
         done(predict_job(tmp_path / "out", LIVE, image), cache)
 
 

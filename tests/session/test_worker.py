@@ -297,7 +297,7 @@ def test_training_with_live_previews_is_training_without(
     assert not early[:, :2].any()
     assert np.abs(late - early).max() > 0.01
     # the training is over
-    assert "no training goes on" in begin_and_fail(worker, pump, preview).sentence
+    assert "no training is running" in begin_and_fail(worker, pump, preview).sentence
 
 
 def begin_and_fail(worker: Worker, pump: Any, job: Job) -> Failed:
