@@ -2,8 +2,8 @@
 
 `fake_ssh` makes the script. What the host is called says what is at the far end: *lab*
 the program itself, in another home without any shared path, *cut* the same, but its
-connection breaks once; *light* a program without torch, which does as it is told in
-`answers`.
+connection breaks once; *silent* one that says nothing; *light* a program without torch,
+which does as it is told in `answers`.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def ssh(given: str, arguments: list[str]) -> None:
     if host == "missing":
         sys.stderr.write("sh: 1: napari-unet: not found\n")
         sys.exit(127)
+    if host == "silent":
+        sys.stdin.buffer.read()
+        return
     if host == "light":
         _light(folder / FOLDER)
         return
@@ -118,6 +121,10 @@ def _light(far: Path) -> None:
                 script["lines"] = line["then"]
                 (far / "answers.json").write_text(json.dumps(script))
                 sys.exit(255)
+            elif "then" in line:
+                # what the next connection has
+                later = json.dumps(script | {"lines": line["then"]})
+                (far / "answers.json").write_text(later)
             elif "order" in line:
                 # all until this one
                 while told := sys.stdin.buffer.readline():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +22,11 @@ from napari_unet.cli.reporting import Reporter
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core import events
 from napari_unet.core.event_codec import encode, to_line
-from napari_unet.core.far_messages import Ask
+from napari_unet.core.far_messages import Ask, FarRun
 from napari_unet.engine import far_job, far_side
 from napari_unet.engine.far_job import Far, FarError, far_events
 from napari_unet.engine.far_side import FarJob, receive
+from napari_unet.io import ssh
 from napari_unet.io.model_file import load_model
 from napari_unet.io.ssh import parted
 from waiting import until
@@ -147,6 +150,81 @@ def test_after_a_cut_it_reads_on_and_sends_nothing_twice(far: Path) -> None:
     assert any("goes on there" in sentence for sentence in said)
 
 
+def test_a_job_that_waits_in_a_queue_outlives_its_connection(far: Path) -> None:
+    """There is no event yet when the connection is cut."""
+    answers(far, {"cut": 1, "then": [*lines(*STEPS), DONE]})
+    begun: list[bool] = []
+    (far / "near.zip").write_bytes(b"x")
+    job = far_events(
+        of(far), far / "near.zip", lambda: "resume", begun=lambda: begun.append(True)
+    )
+    assert [event for event in job if event is not None] == STEPS
+    assert [ask["size"] for ask in heard(far) if "job" in ask] == [1, None]
+    assert begun == [True]
+
+
+def test_what_did_not_come_whole_is_sent_again(far: Path) -> None:
+    lost = {"ended": "failed", "error": "NoJobError", "sentence": "No such job."}
+    again = [{"then": [*lines(*STEPS), DONE]}, lost]
+    answers(far, {"cut": 1, "then": again})
+    said: list[str] = []
+    assert trained(far, said=said) == STEPS
+    assert [ask["size"] for ask in heard(far) if "job" in ask] == [8, None, 8]
+    assert any("It is sent again." in sentence for sentence in said)
+
+
+def test_after_a_cut_the_job_is_told_anew_what_to_do(far: Path) -> None:
+    """It was paused, and is to go on since the connection was cut."""
+    cut = {"cut": 1, "then": [{"order": "resume"}, *lines(STEPS[1]), DONE]}
+    answers(far, *lines(STEPS[0]), {"order": "pause"}, cut)
+    wanted: list[Any] = ["pause"]
+
+    def say(sentence: str) -> None:
+        if "goes on there" in sentence:
+            wanted[0] = "resume"
+
+    (far / "near.zip").write_bytes(b"x")
+    job = far_events(of(far), far / "near.zip", lambda: wanted[0], say)
+    assert [event for event in job if event is not None] == STEPS[:2]
+
+
+def test_that_a_job_could_not_be_cancelled_is_told(
+    far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(far_job, "_TRIES", (1000.0,))
+    answers(far, *lines(STEPS[0]), {"cut": 1, "then": []})
+    said: list[str] = []
+    (far / "near.zip").write_bytes(b"x")
+    job = far_events(of(far), far / "near.zip", lambda: "cancel", said.append)
+    until(lambda: next(job) is None and any("looked for" in one for one in said))
+    with pytest.raises(ConnectionError, match="light cannot be reached now, so the j"):
+        job.close()
+
+
+def test_so_it_is_while_the_far_end_has_not_answered_again(
+    far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers(far, *lines(STEPS[0]), {"cut": 1, "then": []})
+    (far / "near.zip").write_bytes(b"x")
+    hosts = ["light", "silent"]
+    monkeypatch.setattr(ssh, "parted", lambda _: (hosts.pop(0), "napari-unet"))
+    said: list[str] = []
+    job = far_events(of(far), far / "near.zip", lambda: "cancel", said.append)
+    until(lambda: next(job) is None and not hosts)
+    assert any("looked for" in one for one in said)
+    with pytest.raises(ConnectionError, match="light cannot be reached now, so the j"):
+        job.close()
+
+
+def test_that_a_file_cannot_be_written_here_is_told(far: Path) -> None:
+    answers(far, {"file": "model", "size": 4}, b"wxyz", DONE)
+    (far / "near.zip").write_bytes(b"x")
+    nowhere = replace(of(far), output=far / "none" / "model.safetensors")
+    job = far_events(nowhere, far / "near.zip", lambda: "resume")
+    with pytest.raises(OSError, match="cannot be written, its folder does not exist"):
+        list(job)
+
+
 def test_a_connection_that_does_not_come_back_is_given_up(far: Path) -> None:
     cut: dict[str, Any] = {"cut": 1, "then": []}
     cut["then"] = [{"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": []}]}]}]
@@ -165,6 +243,20 @@ def test_a_connection_that_does_not_come_back_is_given_up(far: Path) -> None:
 def test_why_a_host_cannot_be_had(far: Path, where: str, told: str) -> None:
     with pytest.raises(ConnectionError, match=told):
         trained(far, where=where)
+
+
+def test_a_far_end_that_says_nothing_is_told_before_long(
+    far: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "_GREETING_S", 0.1)
+    with pytest.raises(ConnectionError, match="silent: napari-unet does not answer th"):
+        trained(far, where="silent")
+
+
+def test_others_have_their_turn_until_a_far_end_answers(far: Path) -> None:
+    job = far_events(of(far, "silent"), None, lambda: "resume")
+    assert [next(job) for _ in range(3)] == [None] * 3
+    job.close()
 
 
 def test_another_version_is_told_before_anything_is_sent(far: Path) -> None:
@@ -233,7 +325,15 @@ def test_what_is_no_host_is_refused(where: str) -> None:
         parted(where)
 
 
-def test_a_host_may_name_the_program() -> None:
+def test_a_host_may_name_the_program(far: Path) -> None:
+    for program, command in {
+        "~/my env/napari-unet": "~/'my env/napari-unet' serve",
+        "/opt/x;y/napari-unet": "'/opt/x;y/napari-unet' serve",
+    }.items():
+        answers(far, DONE)
+        trained(far, where=f"light:{program}")
+        given = json.loads((far / FOLDER / "arguments").read_text())
+        assert given[-2:] == ["light", command]
     assert parted("me@host") == ("me@host", "napari-unet")
     assert parted("host:/opt/my env/napari-unet") == ("host", "/opt/my env/napari-unet")
 
@@ -331,6 +431,128 @@ def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "scancel 77" in others
     with pytest.raises(ValueError, match="the queue is slurm"):
         job.begin(Ask(job=JOB, queue="pbs"))
+
+
+def test_a_queue_that_cannot_be_asked_has_its_jobs_still(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin"
+    program.mkdir()
+    monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
+    job = FarJob(tmp_path / "job")
+    job.folder.mkdir()
+    (job.folder / "process.json").write_text('{"slurm": 77}')
+    for says, is_there in {
+        "slurm_load_jobs error: Unable to contact slurm controller": True,
+        "slurm_load_jobs error: Invalid job id specified": False,
+    }.items():
+        (program / "squeue").write_text(f"#!/bin/sh\necho '{says}' >&2\nexit 1\n")
+        (program / "squeue").chmod(0o755)
+        assert job.alive() == is_there
+    job.asked = None
+    with pytest.raises(ValueError, match="the queue is slurm"):
+        job.begin(Ask(job=JOB, queue=" "))
+
+
+def test_only_its_own_computer_knows_whether_a_job_is_there(tmp_path: Path) -> None:
+    job = FarJob(tmp_path)
+    for host, is_there in (("another", True), (socket.gethostname(), False)):
+        note = {"pid": os.getpid(), "began": 0.0, "host": host}
+        (tmp_path / "process.json").write_text(json.dumps(note))
+        assert job.alive() == is_there
+
+
+def test_events_of_a_job_that_is_begun_again_are_counted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end = {"ended": "failed", "error": "", "sentence": ""}
+    job = written(tmp_path / "job", *lines(*STEPS[:2]), end)
+    job.asked = None
+    started = b"".join(map(to_line, [*lines(STEPS[2]), DONE]))
+
+    def start(self: FarJob, command: list[str]) -> dict[str, Any]:
+        with (self.folder / "events.jsonl").open("ab") as file:
+            file.write(started)
+        return {}
+
+    monkeypatch.setattr(FarJob, "_start", start)
+    job.begin(Ask(job=JOB))
+    assert [record for record, _ in job.follow(2, lambda: False)] == [
+        *lines(STEPS[2]),
+        DONE,
+    ]
+
+
+def command(folder: Path, *more: str) -> int:
+    """Train on the light end."""
+    for number in range(2):
+        image = np.arange(56 * 56, dtype=np.uint16).reshape(56, 56)
+        tifffile.imwrite(folder / f"image-{number}.tif", image)
+        tifffile.imwrite(folder / f"label-{number}.tif", (image % 3).astype(np.uint8))
+    given = ["train", "image-*.tif", "label-*.tif", "--labels", "sparse"]
+    return main([*given, "--output", "m.safetensors", "--on", "light", *more])
+
+
+def test_nothing_of_ones_own_is_in_the_way_of_what_is_sent(
+    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(far)
+    for name in ("m.bundle.zip", "m.preview.safetensors"):
+        Path(name).write_text("mine")
+    # of a training before this one
+    Path("m.far.json").write_text(FarRun(where="light", job="f" * 32).model_dump_json())
+    cut: dict[str, Any] = {"cut": 1, "then": []}
+    for _ in far_job._TRIES:
+        cut = {"cut": 1, "then": [cut]}
+    answers(far, *lines(STEPS[0]), cut)
+    before = {path.name for path in far.iterdir()}
+    assert command(far) == 1
+    assert "on light goes on: --resume shows it again" in capsys.readouterr().err
+    assert (
+        FarRun.model_validate_json(Path("m.far.json").read_text()).job
+        == (heard(far)[0]["job"])
+    )
+    new = {path.name for path in far.iterdir()} - before
+    assert {name for name in new if not name.endswith(".tif")} == set()
+    for name in ("m.bundle.zip", "m.preview.safetensors"):
+        assert Path(name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+def test_after_ctrl_c_it_is_told_whether_anything_goes_on(
+    far: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    has_begun: bool,
+) -> None:
+    monkeypatch.chdir(far)
+    answers(far, *lines(STEPS[0]), {"order": "cancel"})
+    if not has_begun:
+        monkeypatch.setattr(far_job, "_begun", interrupt)
+    else:
+        monkeypatch.setattr(far_job, "_events", interrupt)
+    assert command(far) == 130
+    told = capsys.readouterr().err
+    assert ("--resume shows it again" in told) == has_begun
+    assert ("nothing goes on" in told) != has_begun
+    assert Path("m.far.json").exists() == has_begun
+
+
+def interrupt(*_: object) -> Iterator[None]:
+    yield
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("option", ["json", "events", "orders"])
+def test_what_is_for_this_computer_is_refused(
+    far: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    monkeypatch.chdir(far)
+    assert command(far, f"--{option}", "x.json") == 1
+    assert f"--{option} is for this computer: leave out --on" in capsys.readouterr().err
 
 
 def test_a_training_is_watched_and_steered_through_files(tmp_path: Path) -> None:

@@ -19,9 +19,11 @@ from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.cluster.jobs import ModelSource
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference import block_prediction, block_segmentation
+from napari_unet.engine.inference.steps import Step
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
+from napari_unet.io.resumable_output import ResumableOutput
 from napari_unet.io.write_behind import WriteBehind
 
 distributed = pytest.importorskip("distributed")
@@ -176,6 +178,7 @@ def failing(
     monkeypatch: pytest.MonkeyPatch, error: Exception, times: int
 ) -> list[threading.Thread]:
     """Let finding the parts of cells fail so often."""
+    monkeypatch.setattr(executor_module, "_PAUSES_S", (0.0, 0.0))
     found, failed = block_segmentation.segment_instances, []
 
     def segment(*given: Any, **named: Any) -> Any:
@@ -292,8 +295,9 @@ def test_an_orphan_of_a_run_does_not_write_into_the_next(
     assert_same(tmp_path / "many", tmp_path / "one")
 
 
+@pytest.mark.parametrize("known", [1, 1000])
 def test_what_hangs_is_begun_by_another_worker_too(
-    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch, known: int
 ) -> None:
     file, path = tmp_path / "a.zarr", model_in(tmp_path)
     write_image(file, (150, 170), "yx")
@@ -308,7 +312,9 @@ def test_what_hangs_is_begun_by_another_worker_too(
 
     monkeypatch.setattr(block_segmentation, "segment_instances", hanging)
     monkeypatch.setattr(executor_module, "_HUNG_S", 0.0)
-    monkeypatch.setattr(executor_module, "_KNOWN", 1)
+    # also where it is not known how long others take
+    monkeypatch.setattr(executor_module, "_UNKNOWN_S", 0.0)
+    monkeypatch.setattr(executor_module, "_KNOWN", known)
     running = predictor(path, tmp_path / "many", client).events(file)
     cells = 0
     for event in running:
@@ -319,6 +325,56 @@ def test_what_hangs_is_begun_by_another_worker_too(
     assert cells == 16
     list(predictor(path, tmp_path / "one").events(file))
     assert_same(tmp_path / "many", tmp_path / "one")
+
+
+def test_what_takes_long_does_not_go_to_all_workers() -> None:
+    """Each further one has twice the time of the one before."""
+    sending = executor_module._Sending.__new__(executor_module._Sending)
+    now, sent = [0.0], []
+
+    class Executor:
+        def now(self) -> float:
+            return now[0]
+
+        def send_elsewhere(self, late: Any) -> Any:
+            sent.append(now[0])
+            return sent
+
+    step = Step("scale", 0)
+    late = executor_module._OnTheWay(step, keys={"first"})
+    sending._executor = Executor()
+    sending._took, sending._sent, sending._futures = {"scale": []}, {"first": late}, {}
+    sending._follow = lambda each, future: each.keys.add(f"twin-{len(sent)}")
+    for now[0] in range(0, 6000, 100):
+        sending._begin_again_what_hangs()
+    assert sent == [700, 1300, 2500, 4900]
+
+
+@pytest.mark.parametrize("of_files", [False, True])
+def test_workers_that_do_not_see_the_folder_are_told(
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch, of_files: bool
+) -> None:
+    monkeypatch.setattr(executor_module, "_PAUSES_S", (0.0, 0.0))
+    path, file = model_in(tmp_path), tmp_path / ("a.tif" if of_files else "a.zarr")
+    write_image(file, (100, 90), "yx")
+    many = predictor(path, tmp_path / "many", client)
+    elsewhere = tmp_path / "elsewhere"
+    if of_files:
+        told = many.files_job
+        monkeypatch.setattr(
+            many,
+            "files_job",
+            lambda *given, **named: replace(told(*given, **named), claim=elsewhere),
+        )
+    else:
+        joined = ResumableOutput.joined
+        monkeypatch.setattr(
+            ResumableOutput, "joined", lambda _, run: joined(elsewhere, run)
+        )
+    with pytest.raises(OSError, match=r"does not see .*; see that all machines"):
+        list(predict_files(many, [file]) if of_files else many.events(file))
+    assert not elsewhere.exists()
+    assert not list((tmp_path / "many").rglob("*.tif"))
 
 
 def test_a_hole_is_told_and_no_zeros(tmp_path: Path, client: Any) -> None:

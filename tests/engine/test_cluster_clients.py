@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from napari_unet.engine.inference import block_prediction
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.model_file import save_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
-from waiting import until
+from waiting import DEADLINE, until
 
 distributed = pytest.importorskip("distributed")
 clients = pytest.importorskip("napari_unet.engine.cluster.clients")
@@ -78,6 +80,50 @@ def test_a_scheduler_is_reached_by_its_address_and_by_its_file(tmp_path: Path) -
         pass
 
 
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.0 400 Bad request\r\n\r\n"])
+def test_what_is_no_scheduler_is_told_before_long(
+    monkeypatch: pytest.MonkeyPatch, says: bytes
+) -> None:
+    monkeypatch.setattr(clients, "_ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def answer() -> None:
+            taken = server.accept()[0]
+            taken.sendall(says)
+            over.wait(DEADLINE)
+            taken.close()
+
+        over = threading.Event()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        try:
+            with (
+                pytest.raises(OSError, match=f"{port}: no scheduler of Dask can be"),
+                clients.connected(parse_cluster(f"tcp://127.0.0.1:{port}")),
+            ):
+                pass
+        finally:
+            over.set()
+            thread.join()
+    with (
+        pytest.raises(OSError, match="it does not answer within 0 s"),
+        clients.connected(parse_cluster(f"tcp://127.0.0.1:{port}")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("text", ["no json", "[]", '{"id": 1}'])
+def test_a_file_that_no_scheduler_wrote_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "scheduler.json"
+    file.write_text(text)
+    with (
+        pytest.raises(ValueError, match=r"scheduler\.json: is no file that a sched"),
+        clients.connected(parse_cluster(f"file:{file}")),
+    ):
+        pass
+
+
 def test_a_function_may_return_the_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +132,7 @@ def test_a_function_may_return_the_workers(
         "def workers():\n"
         "    return LocalCluster(n_workers=1, processes=False, "
         "dashboard_address='127.0.0.1:0')\n"
+        "def nothing(): pass\n"
     )
     (tmp_path / "of_a_lab.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
@@ -94,6 +141,12 @@ def test_a_function_may_return_the_workers(
     with (
         pytest.raises(ValueError, match="python:of_a_lab:none"),
         clients.connected(parse_cluster("python:of_a_lab:none")),
+    ):
+        pass
+    # of which Dask would begin workers here
+    with (
+        pytest.raises(ValueError, match=r"returns a Client or .*, found None"),
+        clients.connected(parse_cluster("python:of_a_lab:nothing")),
     ):
         pass
 
@@ -114,6 +167,27 @@ def test_a_job_of_a_queue_has_what_is_easily_forgotten() -> None:
     assert made["worker_extra_args"] == own
     short = clients.queue_options("sge", {"walltime": "00:05:00"})
     assert short["worker_extra_args"] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "walltime", "seconds"),
+    [
+        ("slurm", "90", 5400),
+        ("slurm", "30:00", 1800),
+        ("slurm", "01:30:00", 5400),
+        ("slurm", "1-12", 129600),
+        ("slurm", "2-01:30", 178200),
+        ("lsf", "90", 5400),
+        ("lsf", "01:30", 5400),
+        ("pbs", "5400", 5400),
+        ("oar", "01:30:00", 5400),
+    ],
+)
+def test_each_queue_writes_times_in_its_own_way(
+    kind: str, walltime: str, seconds: int
+) -> None:
+    made = clients.queue_options(kind, {"walltime": walltime})
+    assert made["worker_extra_args"][1] == f"{seconds - 300}s"
 
 
 def test_a_queue_that_is_not_here_or_lacks_a_number_is_told(
@@ -173,6 +247,23 @@ def test_a_worker_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None:
         assert victim is None
     list(predictor(tmp_path, "one").events(file))
     assert_same(tmp_path / "many", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="needs SIGSTOP")
+@pytest.mark.usefixtures("importable")
+def test_a_worker_that_hangs_from_the_beginning_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "_ANSWER_S", 2.0)
+    with clients.connected(parse_cluster("local:1")) as client:
+        ((where, victim),) = client.run(os.getpid).items()
+        os.kill(victim, signal.SIGSTOP)
+        try:
+            with pytest.raises(OSError, match=f"does not answer within 2 s: .*{where}"):
+                predictor(tmp_path, "many", client)
+        finally:
+            os.kill(victim, signal.SIGCONT)
 
 
 DRIVER = """

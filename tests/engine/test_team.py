@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from napari_unet.cli.main import main
 from napari_unet.core.torchrun import this_member
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.training import stopwatch
+from napari_unet.engine.training import team as teams
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.team import ALONE, Team, _own_device, joined
 from napari_unet.io.model_file import load_model
@@ -172,6 +174,24 @@ def test_each_process_has_a_device_of_its_own(
     for refused in ("mps", "cuda:0"):
         with pytest.raises(ValueError, match="process"):
             _own_device(member, refused)
+
+
+def test_that_a_process_does_not_come_is_told_before_long(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "_MEETING", timedelta(seconds=1))
+    for rank in (0, 1):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        for name, value in {"RANK": str(rank), "MASTER_PORT": port}.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+        with (
+            pytest.raises(ConnectionError, match="the 2 processes do not all come to"),
+            joined(this_member(), "cpu"),
+        ):
+            pass
 
 
 def test_torchrun_goes_on_after_a_process_was_killed(

@@ -13,8 +13,10 @@ from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.kept_planes import KeptPlanes
 from napari_unet.core.images.normalisation import measure
+from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_settings import Training
-from napari_unet.io.bundle import Bundle, is_bundle, write_bundle
+from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
+from napari_unet.io.bundle import Bundle, is_bundle, write_bundle, write_images
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -202,6 +204,15 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
         record(lambda r: r["fields"]["2"][0].update(z=5)),
         "no plane at t=0, z=5",
     ),
+    "a deep giant": (
+        record(
+            lambda r: (
+                r["images"][0].update(shape=[2, 2**31 - 1, 20, 24]),
+                r["fields"].update({"2": [{"image": 0, "t": 0, "z": None}]}),
+            )
+        ),
+        "no plane at t=0, z=0",
+    ),
     "later": (record(lambda r: r.update(version=2)), "of a newer napari-unet"),
     "unknown": (record(lambda r: r.update(command="rm")), "of a newer napari-unet"),
     "no record": (lambda e: e.update({"bundle.json": b"["}), "is no JSON"),
@@ -239,6 +250,62 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_cut_off(tmp_path: Path) -
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged|longer than it says"):
         Bundle(path)._zip.read("start.safetensors")
+
+
+def asked_for(path: Path, **changes: Any) -> Path:
+    """Write a bundle for a prediction of two planes, with another record."""
+    two = Image(STACK.data[:2, :, :1], "zycx", name="two")
+    asked = AskedPrediction(
+        model="m.safetensors",
+        sha256="",
+        settings=Prediction(),
+        segmentation=Segmentation(),
+        kinds=("classes",),
+        files=(AskedFile(name="two"),),
+    )
+    for _ in write_images(path, [two], random_model(ODD), asked):
+        pass
+    with zipfile.ZipFile(path) as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    found = json.loads(entries["bundle.json"])
+    found["asked"] |= changes.pop("asked", {})
+    found["images"][0] |= changes
+    entries["bundle.json"] = json.dumps(found).encode()
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["../../x", "/home/me/data", "", "made"])
+def test_the_kind_of_a_result_leads_nowhere(tmp_path: Path, kind: str) -> None:
+    path = asked_for(tmp_path / "b.zip", asked={"kinds": [kind]})
+    with pytest.raises(ValueError, match="should be a kind of result"):
+        Bundle(path)
+
+
+def test_an_image_that_lacks_a_plane_is_not_predicted_as_zeros(tmp_path: Path) -> None:
+    whole = Bundle(asked_for(tmp_path / "b.zip"))
+    assert len(whole.sent(tmp_path)) == 1
+    for planes in ([[0, 0]], []):
+        lacks = Bundle(asked_for(tmp_path / "c.zip", planes=planes))
+        with pytest.raises(ValueError, match="has no plane at t=0"):
+            lacks.sent(tmp_path)
+        lacks.record = lacks.record.replace(asked=None)
+        with pytest.raises(ValueError, match="has no plane at t=0"):
+            lacks.unpack(tmp_path)
+
+
+def test_a_model_that_unpacks_to_more_than_the_bundle_is_not_read(
+    tmp_path: Path,
+) -> None:
+    path = rewritten(
+        tmp_path / "b.zip", record(lambda r: r.update(start="m.safetensors"))
+    )
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("start.safetensors", bytes(10**7))
+    with pytest.raises(ValueError, match="has 10000000 bytes, expected are at most"):
+        Bundle(path).start()
 
 
 def test_what_is_no_bundle(tmp_path: Path) -> None:

@@ -118,3 +118,10 @@ def test_an_image_is_read_by_http(tmp_path: Path) -> None:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def test_a_host_that_is_not_there_is_told_in_a_sentence() -> None:
+    """Of the class that a disk's errors have: a cluster tries such again."""
+    pytest.importorskip("obstore")
+    with pytest.raises(OSError, match=r"x\.zarr: cannot be read, .* cannot be reached"):
+        read_image("http://127.0.0.1:9/x.zarr")

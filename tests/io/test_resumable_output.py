@@ -6,6 +6,7 @@ import pytest
 from napari_unet.io.images import read_image
 from napari_unet.io.resumable_output import (
     HoleError,
+    LargeArray,
     ResumableOutput,
     RunEndedError,
     discard_if_complete,
@@ -247,3 +248,43 @@ def test_a_box_in_a_shard_is_one_file(tmp_path):
         assert out.whole[:, 0:4, 4:8].tolist() == values.tolist()
         work.publish({"probabilities": target})
     assert read_image(target).data[1, 0, 7] == 19
+
+
+def test_chunks_written_after_the_end_are_in_nobodys_way(tmp_path):
+    folder, target = tmp_path / "unfinished" / "a", tmp_path / "c.zarr"
+    with ResumableOutput(folder, MADE) as work:
+        work.array("cells", target, (2, 2), "yx", np.uint8)
+        late = LargeArray(folder / "cells" / "c.zarr", "yx")
+        work.publish({"cells": target})
+    assert not folder.exists()
+    # as by a worker that was about to write when the run ended
+    late.write_part((slice(0, 2), slice(0, 2)), np.ones((2, 2)))
+    assert folder.exists()
+    with ResumableOutput(folder, MADE) as work:
+        assert not work.finished()
+        assert not (folder / "cells").exists()
+
+
+def test_while_results_get_their_names_nobody_else_writes(tmp_path, monkeypatch):
+    folder, target = tmp_path / "unfinished" / "a", tmp_path / "c.zarr"
+    refused = []
+
+    def move(source, path):
+        with pytest.raises(RunEndedError):
+            joined.check_run()
+        refused.append(path)
+        source.rename(path)
+
+    monkeypatch.setattr("napari_unet.io.resumable_output.move", move)
+    with ResumableOutput(folder, MADE) as work:
+        work.array("cells", target, (2, 2), "yx", np.uint8)
+        joined = ResumableOutput.joined(folder, work.run)
+        joined.check_run()
+        work.publish({"cells": target})
+    assert refused == [target]
+
+
+def test_work_that_is_not_to_be_seen_is_told(tmp_path):
+    joined = ResumableOutput.joined(tmp_path / "elsewhere", "run")
+    with pytest.raises(RunEndedError, match="does not see this work, or it was rem"):
+        joined.check_run()

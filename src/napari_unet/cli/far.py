@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -20,12 +23,10 @@ from napari_unet.io.records import read_json
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterator
-    from pathlib import Path
+    from collections.abc import Generator, Sequence
 
     from napari_unet.cli.training_source import Source
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import Order
     from napari_unet.core.model import Model
     from napari_unet.io.prediction_basis import PredictionBasis
 
@@ -34,42 +35,45 @@ def run(options: argparse.Namespace) -> int:
     """Train on another computer, or follow a training that runs there."""
     from napari_unet.engine.far_job import Far, FarError, far_events
 
+    _check_here(options, ("json", "events", "orders"))
     line, path = ProgressLine(), _note_of(options.output)
     note = _read(path, options) if options.resume else None
-    bundle: Path | None = None
-    if note is None:
-        note = FarRun(where=options.on, job=uuid4().hex, queue=options.queue or "")
-        bundle = _bundle(options, source_of(options), line)
-    preview = options.output.with_suffix(".preview.safetensors")
-    far = Far(
-        note.where,
-        note.job,
-        options.output,
-        preview,
-        note.queue,
-        options.device or "auto",
-    )
-    wanted: Order = "resume"
+    source = source_of(options) if note is None else None
     saved: ModelSaved | None = None
-    try:
-        events = far_events(far, bundle, lambda: wanted, line.say)
-        shown = follow_events(_noted(events, path, note), line)
-        with closing(shown):
-            for event in shown:
-                saved = event if isinstance(event, ModelSaved) else saved
-    except KeyboardInterrupt as interrupt:
-        line.say(
-            f"no longer watched; the training on {note.where} goes on: --resume shows "
-            "it again."
+    # beside the model, where there is room for both
+    where = options.output.absolute().parent
+    with TemporaryDirectory(dir=where, prefix=".napari-unet-far-") as between:
+        bundle = None if source is None else _bundle(source, Path(between), line)
+        if note is None:
+            note = FarRun(where=options.on, job=uuid4().hex, queue=options.queue or "")
+        far = Far(
+            note.where,
+            note.job,
+            options.output,
+            Path(between) / "preview.safetensors",
+            note.queue,
+            options.device or "auto",
         )
-        raise Stopped.after(interrupt) from None
-    except FarError as error:
-        raise ValueError(str(error)) from error
-    finally:
-        if bundle is not None:
-            bundle.unlink(missing_ok=True)
+        begun = partial(_keep, note, path)
+        try:
+            events = far_events(far, bundle, lambda: "resume", line.say, begun)
+            shown = follow_events(_without_none(events), line)
+            with closing(shown):
+                for event in shown:
+                    saved = event if isinstance(event, ModelSaved) else saved
+        except KeyboardInterrupt as interrupt:
+            rest = "interrupted before the training was there; nothing goes on."
+            if _goes_on(note, path):
+                rest = f"no longer watched; {_rest(note)}"
+            line.say(rest)
+            raise Stopped.after(interrupt) from None
+        except ConnectionError as error:
+            if not _goes_on(note, path):
+                raise
+            raise ConnectionError(f"{error} No longer watched; {_rest(note)}") from None
+        except FarError as error:
+            raise ValueError(str(error)) from error
     path.unlink(missing_ok=True)
-    preview.unlink(missing_ok=True)
     if saved is None:
         line.say("the training was cancelled there.")
         return 1
@@ -77,6 +81,10 @@ def run(options: argparse.Namespace) -> int:
     if saved.problem:
         line.say(saved.problem)
     return 1 if saved.problem else 0
+
+
+def _rest(note: FarRun) -> str:
+    return f"the training on {note.where} goes on: --resume shows it again."
 
 
 def predict(
@@ -90,10 +98,7 @@ def predict(
     from napari_unet.engine.far_job import FarError
     from napari_unet.engine.far_prediction import FarPredictor
 
-    for name in ("cluster", "cluster_options", "upload", "events", "orders"):
-        if getattr(options, name) is not None:
-            option = name.replace("_", "-")
-            raise ValueError(f"--{option} is for this computer: leave out --on.")
+    _check_here(options, ("cluster", "cluster_options", "upload", "events", "orders"))
     line, folder = ProgressLine(), PredictionFolder(options.output, kinds)
     predictor = FarPredictor(model, basis, folder, options.on, options.queue or "")
     events = predictor.predict_files(
@@ -103,8 +108,12 @@ def predict(
         f"no longer watched; the prediction on {options.on} goes on: the same command "
         "shows it again."
     )
+
+    def interrupted() -> str:
+        return rest if predictor.is_there else ""
+
     try:
-        return follow_files(options, kinds, _without_none(events), line, rest)
+        return follow_files(options, kinds, _without_none(events), line, interrupted)
     except FarError as error:
         raise ValueError(str(error)) from error
 
@@ -118,25 +127,19 @@ def _without_none(
                 yield event
 
 
-def _noted(events: Iterator[Event | None], path: Path, note: FarRun) -> Iterator[Event]:
-    """Pass events on; the record of the job is written before the first."""
-    try:
-        for event in events:
-            if not path.exists():
-                with atomic(path) as temporary:
-                    temporary.write_text(note.model_dump_json(), encoding="utf-8")
-            if event is not None:
-                yield event
-    finally:
-        events.close()  # type: ignore[attr-defined]
+def _check_here(options: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse options that are for this computer."""
+    for name in names:
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise ValueError(f"--{option} is for this computer: leave out --on.")
 
 
-def _bundle(options: argparse.Namespace, source: Source, line: ProgressLine) -> Path:
+def _bundle(source: Source, folder: Path, line: ProgressLine) -> Path:
     """Write the bundle to be sent; return its path."""
     for note in source.notes:
         line.say(note)
-    path: Path = options.output.with_suffix(".bundle.zip")
-    settings, start = source.settings, source.start
+    path, settings, start = folder / "bundle.zip", source.settings, source.start
     for _ in write_bundle(path, source.pairs, settings, start, source.notes):
         pass
     return path
@@ -144,6 +147,20 @@ def _bundle(options: argparse.Namespace, source: Source, line: ProgressLine) -> 
 
 def _note_of(output: Path) -> Path:
     return output.with_suffix(".far.json")
+
+
+def _keep(note: FarRun, path: Path) -> None:
+    """Write down which job there it is."""
+    with atomic(path) as temporary:
+        temporary.write_text(note.model_dump_json(), encoding="utf-8")
+
+
+def _goes_on(note: FarRun, path: Path) -> bool:
+    """Whether a job there was written down."""
+    try:
+        return FarRun.model_validate(read_json(path)).job == note.job
+    except (OSError, ValueError):
+        return False
 
 
 def _read(path: Path, options: argparse.Namespace) -> FarRun:

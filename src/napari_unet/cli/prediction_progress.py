@@ -24,7 +24,7 @@ from napari_unet.io.prediction_folder import OF_CELLS
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from napari_unet.core.events import Event
 
@@ -34,19 +34,19 @@ def follow_files(
     kinds: tuple[str, ...],
     events: Generator[Event, None, None],
     line: ProgressLine,
-    interrupted: str = "",
+    interrupted: Callable[[], str] = lambda: "",
 ) -> int:
     """Follow a prediction and report; return the exit status.
 
-    `interrupted` replaces the usual message after Ctrl-C.
+    `interrupted` gives what replaces the usual message after Ctrl-C.
     """
     batch = Batch(line, cells=not {"instances", *OF_CELLS}.isdisjoint(kinds))
     try:
         with closing(events):
             batch.follow(events)
     except KeyboardInterrupt as interrupt:
-        if interrupted:
-            line.say(interrupted)
+        if message := interrupted():
+            line.say(message)
         else:
             batch.report_interrupted()
         raise Stopped.after(interrupt) from None

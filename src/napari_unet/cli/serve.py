@@ -47,10 +47,9 @@ def run(options: argparse.Namespace) -> int:
             end = End(ended="failed", error=type(error).__name__, sentence=str(error))
             _send(target, end.model_dump())
             return 1
-        seen = 0 if job.fresh else ask.seen
         gone, predicts = Event(), job.bundle.is_file() and job.asked is not None
         Thread(target=_obey, args=(source, job, gone), daemon=True).start()
-        for record, content in job.follow(seen, gone.is_set):
+        for record, content in job.follow(ask.seen, gone.is_set):
             _send(target, record, content)
         if predicts:
             gone.wait(_FAREWELL)  # it is to be told whether the results are there

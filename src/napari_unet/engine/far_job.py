@@ -26,6 +26,8 @@ _TICK = 0.02
 _LOOK = 0.2
 # Seconds to the next try after a connection was cut; then it is given up.
 _TRIES = (1.0, 5.0, 15.0, 30.0, 60.0)
+# Seconds that a connection holds after which a cut is the first again.
+_STEADY = 60.0
 # Of the size of a bundle: itself, checkpoints and what else is written there.
 _ROOM = 2
 
@@ -72,6 +74,7 @@ def far_events(
     bundle: Path | None,
     wanted: Callable[[], Order],
     say: Callable[[str], None] = lambda _: None,
+    begun: Callable[[], None] = lambda: None,
 ) -> Generator[Event | None, None, None]:
     """Train or predict at the far side; the events are those of the job there.
 
@@ -87,49 +90,108 @@ def far_events(
         What the job is to do now, asked in a thread of its own.
     say : callable
         Takes a sentence on how it goes.
+    begun : callable
+        Called once the job is there: from then on it goes on without us.
 
     Raises
     ------
     ConnectionError, OSError, ValueError
-        The far side cannot be reached, or is another version.
+        The far side cannot be reached, or is another version; also when it cannot be
+        told to cancel.
     FarError
         The job failed there.
     """
-    seen, tries = 0, iter(_TRIES)
-    while True:
-        try:
-            side = FarSide(far.where, far.place)
-        except ConnectionError:
-            if not seen:
-                raise
-            yield from _waited(tries)
-            continue
-        try:
-            say(_presented(side))
-            yield from _begun(side, far, bundle if not seen else None, seen)
-            told = Flag()
-            Thread(target=_tell, args=(side, wanted, told), daemon=True).start()
+    yield from _Watch(far, bundle, wanted, say, begun).events()
+
+
+class _Watch:
+    """One call of `far_events`."""
+
+    def __init__(
+        self,
+        far: Far,
+        bundle: Path | None,
+        wanted: Callable[[], Order],
+        say: Callable[[str], None],
+        begun: Callable[[], None],
+    ) -> None:
+        self._far, self._bundle = far, bundle
+        self._wanted, self._say, self._begun = wanted, say, begun
+        self._is_there, self._seen, self._left = False, 0, False
+        self._tries = iter(_TRIES)
+
+    def events(self) -> Generator[Event | None, None, None]:
+        """Follow the job through all its connections."""
+        while True:
             try:
-                for event in _events(side, far):
-                    seen += event is not None
-                    if event is not None:
-                        tries = iter(_TRIES)
-                    yield event
+                yield from self._connection()
                 return
+            except (ConnectionError, FarError) as error:
+                problem = self._after(error)
+            try:
+                yield from _waited(self._tries, problem)
             except GeneratorExit:
-                if wanted() == "cancel":
-                    _cancel(side, far)
+                self._leave(None)
                 raise
-            finally:
-                told.set()
-        except ConnectionError as error:
-            if not seen:
-                raise
-            say(f"{error} The job goes on there; it is looked for again.")
-            side.close()
-            yield from _waited(tries, error)
+
+    def _connection(self) -> Generator[Event | None, None, None]:
+        """Follow the job as long as a connection holds."""
+        far, since = self._far, monotonic()
+        side = FarSide(far.where, far.place)
+        try:
+            yield from side.greet()
+            self._say(_presented(side))
+            bundle = None if self._is_there else self._bundle
+            yield from _begun(side, far, bundle, self._seen)
+            if not self._is_there:
+                self._is_there = True
+                self._begun()
+            for event in _followed(side, far, self._wanted):
+                if event is not None:
+                    self._seen += 1
+                    self._tries = iter(_TRIES)
+                yield event
+        except GeneratorExit:
+            self._leave(side)
+            raise
         finally:
             side.close()
+            if monotonic() - since > _STEADY:
+                self._tries = iter(_TRIES)
+
+    def _after(self, error: ConnectionError | FarError) -> ConnectionError:
+        """Say that it goes on after an error, or raise it."""
+        if self._left:
+            raise error
+        if isinstance(error, FarError):
+            # the connection was cut before all of the bundle was there
+            if error.error != "NoJobError" or self._bundle is None or self._seen:
+                raise error
+            self._is_there = False
+            self._say(f"{error} It is sent again.")
+            return ConnectionError(str(error))
+        if not self._is_there:
+            raise error
+        self._say(f"{error} The job goes on there; it is looked for again.")
+        return error
+
+    def _leave(self, side: FarSide | None) -> None:
+        """Cancel the job, if that is wanted of one that is there."""
+        self._left = True
+        if self._is_there and self._wanted() == "cancel":
+            _cancel(side, self._far)
+
+
+def _followed(
+    side: FarSide, far: Far, wanted: Callable[[], Order]
+) -> Generator[Event | None, None, None]:
+    """Yield what comes, and pass on what the job is to do."""
+    over = Flag()
+    Thread(target=_tell, args=(side, wanted, over), daemon=True).start()
+    try:
+        yield from _events(side, far)
+    finally:
+        over.set()
 
 
 def _presented(side: FarSide) -> str:
@@ -179,8 +241,8 @@ def _events(side: FarSide, far: Far) -> Generator[Event | None, None, None]:
 
 
 def _tell(side: FarSide, wanted: Callable[[], Order], over: Flag) -> None:
-    """Pass on what the job is to do, when that changes."""
-    before: Any = "resume"
+    """Pass on what the job is to do, at first and when that changes."""
+    before = None  # it may have been told something else before the connection was cut
     while not over.wait(_LOOK):
         now = wanted()
         if now != before:
@@ -188,8 +250,16 @@ def _tell(side: FarSide, wanted: Callable[[], Order], over: Flag) -> None:
             before = now
 
 
-def _cancel(side: FarSide, far: Far) -> None:
-    """End the job, and wait a little for it to have done so."""
+def _cancel(side: FarSide | None, far: Far) -> None:
+    """End the job, and wait a little for it to have done so.
+
+    A ConnectionError says that it cannot be told.
+    """
+    if side is None or not side.has_answered:
+        raise ConnectionError(
+            f"{parted(far.where)[0]} cannot be reached now, so the job there was not "
+            "cancelled."
+        )
     side.order("cancel")
     until = monotonic() + 5
     while monotonic() < until:
@@ -203,11 +273,11 @@ def _cancel(side: FarSide, far: Far) -> None:
         side.order("forget")
 
 
-def _waited(tries: Any, error: ConnectionError | None = None) -> Any:
+def _waited(tries: Any, error: ConnectionError) -> Any:
     """Wait until the next try; raise if there have been enough."""
     seconds = next(tries, None)
     if seconds is None:
-        raise error or ConnectionError("the connection does not come back.")
+        raise error
     until = monotonic() + seconds
     while monotonic() < until:
         Flag().wait(_TICK)

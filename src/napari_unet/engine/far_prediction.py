@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from errno import ENOSPC
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,7 +50,8 @@ class FarNote(FarRun):
 class FarPredictor:
     """Predicts files on another computer, with one model and one set of settings.
 
-    Errors are as of `FilePredictor` and `far_events`.
+    Errors are as of `FilePredictor` and `far_events`. Once a job `is_there`, it goes on
+    without us.
     """
 
     model: Model
@@ -58,6 +59,7 @@ class FarPredictor:
     folder: PredictionFolder
     where: str
     queue: str = ""
+    is_there: bool = field(default=False, init=False)
 
     def predict_files(
         self,
@@ -213,10 +215,11 @@ class _Run:
         with TemporaryDirectory(prefix="napari-unet-far-") as come:
             device = self._of.basis.settings.device
             far = Far(note.where, note.job, Path(come), None, note.queue, device)
-            with closing(far_events(far, bundle, self._wanted, self._say)) as running:
+            running = far_events(
+                far, bundle, self._wanted, self._say, lambda: self._keep(note)
+            )
+            with closing(running):
                 for event in running:
-                    if not self._note.exists():
-                        self._keep(note)
                     number = names.get(_name_in(event), -1)
                     if isinstance(event, FileBegun):
                         if number in left:
@@ -272,6 +275,7 @@ class _Run:
         return ""
 
     def _keep(self, note: FarNote) -> None:
+        self._of.is_there = True
         with atomic(self._note) as temporary:
             temporary.write_text(note.model_dump_json(), encoding="utf-8")
 

@@ -25,7 +25,7 @@ import psutil
 from platformdirs import user_data_path
 
 from napari_unet import __version__
-from napari_unet.core.event_codec import from_line
+from napari_unet.core.event_codec import from_line, to_line
 from napari_unet.core.far_messages import End, File, Hello
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import Bundle
@@ -82,6 +82,7 @@ def receive(ask: Ask, source: BinaryIO) -> FarJob:
             job.begin(ask)
         return job
     private_folder(job.folder)
+    job.forget_events()
     with atomic(job.bundle) as temporary:
         with temporary.open("wb") as file:
             left = ask.size
@@ -102,13 +103,9 @@ class NoJobError(ValueError):
 
 @dataclass
 class FarJob:
-    """A job in its folder.
-
-    `fresh` is whether its events are all new, as it had to be begun again.
-    """
+    """A job in its folder."""
 
     folder: Path
-    fresh: bool = field(default=False, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -140,10 +137,17 @@ class FarJob:
         return self.folder / "log.txt"
 
     def begin(self, ask: Ask) -> None:
-        """Start its process, or put it into the queue."""
-        self._events.unlink(missing_ok=True)
+        """Start its process, or put it into the queue.
+
+        Its events follow those that it had before, which the other side has counted.
+        """
+        before = [line for line in self._new_lines(0)[0] if "event" in line]
+        if before:
+            with atomic(self._events) as temporary:
+                temporary.write_bytes(b"".join(map(to_line, before)))
+        else:
+            self.forget_events()
         self.order("resume")
-        self.fresh = True
         trains = self.asked is None
         name, output = ("train", self.model) if trains else ("predict", self.results)
         command = [sys.executable, "-m", "napari_unet", name, str(self.bundle)]
@@ -155,6 +159,10 @@ class FarJob:
         note = self._queue(ask.queue, command) if ask.queue else self._start(command)
         with atomic(self.folder / "process.json") as temporary:
             temporary.write_text(json.dumps(note), encoding="utf-8")
+
+    def forget_events(self) -> None:
+        """Have none that were before."""
+        self._events.unlink(missing_ok=True)
 
     def order(self, order: Order) -> None:
         """Tell it what to do; to be cancelled, one is taken out of its queue."""
@@ -183,11 +191,11 @@ class FarJob:
         """Whether its process runs, or waits in a queue."""
         note = self._note()
         if slurm := note.get("slurm"):
-            asked = ["squeue", "--noheader", "--jobs", str(slurm)]
-            found = subprocess.run(asked, capture_output=True, check=False)
-            return found.returncode == 0 and bool(found.stdout.strip())
+            return _is_queued(slurm)
         if self._process is not None:
             return self._process.poll() is None
+        if note.get("host", socket.gethostname()) != socket.gethostname():
+            return True  # of computers that share a home, only that one could tell
         try:
             process = psutil.Process(int(note["pid"]))
             begun = abs(process.create_time() - float(note["began"])) < 1
@@ -241,11 +249,12 @@ class FarJob:
                 start_new_session=True,
             )
         began = psutil.Process(self._process.pid).create_time()
-        return {"pid": self._process.pid, "began": began}
+        host = socket.gethostname()
+        return {"pid": self._process.pid, "began": began, "host": host}
 
     def _queue(self, queue: str, command: list[str]) -> dict[str, Any]:
         """Hand a command to Slurm."""
-        name, *options = shlex.split(queue)
+        name, *options = shlex.split(queue) or [""]
         if name != "slurm":
             raise ValueError(
                 f"the queue is slurm, with sbatch's options, found {name}."
@@ -319,6 +328,20 @@ class FarJob:
         said = f" It said: {' / '.join(lines[-_LINES:])}" if lines else ""
         sentence = f"The job on {socket.gethostname()} ended unexpectedly.{said}"
         return End(ended="failed", error="FarJobEnded", sentence=sentence)
+
+
+def _is_queued(number: object) -> bool:
+    """Whether Slurm has a job in its queue; so it has unless it says otherwise."""
+    asked = ["squeue", "--noheader", "--jobs", str(number)]
+    try:
+        found = subprocess.run(
+            asked, capture_output=True, check=False, timeout=_ASK_QUEUE
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return True
+    if found.returncode:
+        return b"Invalid job id" not in found.stderr
+    return bool(found.stdout.strip())
 
 
 def _root() -> Path:

@@ -146,6 +146,8 @@ class FilePredictor:
                 cells = yield from predict_image(file, image, kinds, made)
                 for kind in kinds:
                     self.folder.remove_other(file, kind, large=large)
+                # of a run that was killed, when the image was larger
+                discard_if_complete(self.folder.unfinished(file))
         notes = image.notes
         if self._segmentation.track and not self._tracks(image):
             notes += (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.settings import Prediction, Segmentation, Settings
 from napari_unet.io.names import image_name, split_number
+from napari_unet.io.prediction_folder import IMAGE, KINDS, OF_CELLS
 from napari_unet.io.provenance import Provenance
 from napari_unet.io.records import FileName
 from napari_unet.io.remote import is_in_folder
@@ -68,6 +69,16 @@ class AskedFile(Settings):
         return SentImage(whole, made)
 
 
+def _check_kind(kind: str) -> str:
+    """Refuse what is no kind of result: it would be the name of a folder."""
+    if kind not in (*KINDS, IMAGE, *OF_CELLS):
+        raise ValueError("should be a kind of result")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(_check_kind)]
+
+
 class AskedPrediction(Settings):
     """How images are predicted, and what is written of them."""
 
@@ -75,7 +86,7 @@ class AskedPrediction(Settings):
     sha256: str = Field(description="Of what the model is.")
     settings: Prediction
     segmentation: Segmentation
-    kinds: tuple[str, ...] = Field(min_length=1)
+    kinds: tuple[Kind, ...] = Field(min_length=1)
     channel: Index | None = None
     axes: str | None = Field(None, description="Given for all images.")
     files: tuple[AskedFile, ...] = Field(min_length=1)

@@ -38,7 +38,7 @@ from napari_unet.io.records import FileName, inside, is_file_name, parse
 from napari_unet.io.zips import OwnZip
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -263,6 +263,7 @@ class Bundle:
         model = self.start()
         if self.record.settings is not None or model is None:
             raise ValueError(f"{self.path}: is for a training: napari-unet train.")
+        self._check_whole()
         path = inside(folder, self.record.start or _START)
         save_model(model, path)
         files: list[Path] = []
@@ -280,6 +281,7 @@ class Bundle:
         asked = self.record.asked
         if asked is None or len(asked.files) != len(self.images):
             raise ValueError(f"{self.path}: is damaged, it does not fit its images.")
+        self._check_whole()
         return {
             file.stand_in(folder): file.sent(image, asked)
             for file, image in zip(asked.files, self.images, strict=True)
@@ -289,7 +291,8 @@ class Bundle:
         """Return the model to start from, or to predict with, if there is one."""
         if self.record.start is None:
             return None
-        content = self._zip.read(_START)
+        # it is not compressed, so it is no larger than the bundle
+        content = self._zip.read(_START, self.path.stat().st_size)
         with TemporaryDirectory() as folder:
             # a model is called as its file
             file = inside(Path(folder), self.record.start)
@@ -318,13 +321,23 @@ class Bundle:
             raise ValueError(f"{self.path}: is damaged, it has no image {number + 1}.")
         field = ImageField(images[number], t, z)
         kept = images[number].data
-        missing = [p for p in _places(field) if p not in kept.planes]  # type: ignore[attr-defined]
-        if missing:
-            raise ValueError(
-                f"{self.path}: is damaged, of {printable(images[number].name)} it has "
-                f"no plane at t={missing[0][0]}, z={missing[0][1]}."
-            )
+        self._check_there(field, kept.planes)  # type: ignore[attr-defined]
         return field
+
+    def _check_there(self, field: ImageField, planes: Mapping[Place, Any]) -> None:
+        """Refuse a field that lacks a plane, which would be read as zeros."""
+        missing = next((place for place in _places(field) if place not in planes), None)
+        if missing is not None:
+            raise ValueError(
+                f"{self.path}: is damaged, of {printable(field.image.name)} it has no "
+                f"plane at t={missing[0]}, z={missing[1]}."
+            )
+
+    def _check_whole(self) -> None:
+        """Refuse images of which not all is there."""
+        for image in self.images:
+            for field in image.fields(2):
+                self._check_there(field, image.data.planes)  # type: ignore[attr-defined]
 
     def _labels(self, row: KeptField, field: ImageField) -> NDArray[np.integer]:
         planes = [
@@ -426,11 +439,10 @@ def _says_something(known: Any) -> bool:
     return bool(known.labels.any()) or known.finished is not None
 
 
-def _places(field: ImageField) -> list[Place]:
-    """Return time point and slice of the planes of a field."""
-    if field.z is not None:
-        return [(field.t, field.z)]
-    return [(field.t, z) for z in range(field.image.size("z"))]
+def _places(field: ImageField) -> Iterator[Place]:
+    """Yield time point and slice of the planes of a field."""
+    slices = range(field.image.size("z")) if field.z is None else [field.z]
+    return ((field.t, z) for z in slices)
 
 
 def _ordered(axes: str) -> str:

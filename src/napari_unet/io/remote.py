@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_unet.core.text import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +62,14 @@ def zarr_store(path: str | Path) -> Any:
     """
     from zarr.storage import ObjectStore
 
-    return ObjectStore(_store(path), read_only=True)
+    class Explained(ObjectStore):  # type: ignore[misc]
+        """One whose errors are those of a disk."""
+
+        async def get(self, *given: Any, **named: Any) -> Any:
+            with _explained(path):
+                return await super().get(*given, **named)
+
+    return Explained(_store(path), read_only=True)
 
 
 def stamp(path: str | Path) -> str:
@@ -68,6 +78,11 @@ def stamp(path: str | Path) -> str:
     It is of what describes the image and of the state of some of its chunks: there may
     be millions, and each is a request.
     """
+    with _explained(path):
+        return _stamp(path)
+
+
+def _stamp(path: str | Path) -> str:
     import zarr
 
     store = _store(path)
@@ -90,8 +105,14 @@ def upload(source: Path, target: str) -> Iterator[float]:
     """Copy a file or an OME-Zarr; yields the share that is done.
 
     What was there under the name goes first, and what describes an OME-Zarr comes
-    last: until then nothing takes it for an image.
+    last: until then nothing takes it for an image. An OSError says that the store does
+    not take it.
     """
+    with _explained(target):
+        yield from _upload(source, target)
+
+
+def _upload(source: Path, target: str) -> Iterator[float]:
     import obstore
 
     if source.is_file():
@@ -113,6 +134,17 @@ def upload(source: Path, target: str) -> Iterator[float]:
             yield done / len(files)
     put(files[-1])
     yield 1.0
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    """Make an OSError, of one sentence, of the errors of stores."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith("obstore"):
+            raise
+        raise OSError(f"{url_of(path)}: cannot be reached, {reason(error)}.") from error
 
 
 def _arrays(group: Any) -> list[Any]:

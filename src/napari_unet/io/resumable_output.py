@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from socket import gethostname
 from time import sleep
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -142,8 +143,11 @@ class ResumableOutput:
             return
         try:
             now = (self.folder / _RUN).read_text(encoding="ascii")
-        except OSError:
-            now = ""
+        except FileNotFoundError:
+            raise RunEndedError(
+                f"{self.folder}: {gethostname()} does not see this work, or it was "
+                "removed; see that all machines see the same disk."
+            ) from None
         if now != self.run:
             raise RunEndedError(f"{self.folder}: the run has ended.")
 
@@ -240,6 +244,7 @@ class ResumableOutput:
         """Give the complete arrays their names, by kind, and remove everything else."""
         for kind in targets:
             self.done(f"complete-{kind}")
+        self.end_run()  # a step that hung, and was done elsewhere, may wake up yet
         for other in list(self.folder.iterdir()):
             if other.is_dir() and other.name not in {"done", *targets}:
                 remove_at_once(other)
@@ -256,7 +261,7 @@ class ResumableOutput:
         if not self.folder.exists():
             return None
         found = _record(self.folder)
-        if found is None:
+        if found is None and not _is_debris(self.folder):
             raise FileExistsError(
                 f"{self.folder}: is in the way and is no unfinished work of "
                 "napari-unet, so it is not removed; move it away or use another folder."
@@ -365,6 +370,15 @@ def discard_if_complete(folder: Path) -> None:
     """Remove what a kill left of work whose outputs are all there, and only that."""
     if folder.exists() and _record(folder) is not None:
         discard(folder)
+
+
+def _is_debris(folder: Path) -> bool:
+    """Whether in a folder are chunks alone, of arrays that nothing describes.
+
+    Whoever was writing one when the work was removed makes the folders around it anew.
+    """
+    files = [p.relative_to(folder) for p in folder.rglob("*") if not p.is_dir()]
+    return bool(files) and all(p.parts[2:4] == ("0", "c") for p in files)
 
 
 def _record(folder: Path) -> dict[str, Any] | None:

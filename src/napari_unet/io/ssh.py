@@ -13,6 +13,7 @@ import subprocess
 from collections import deque
 from contextlib import suppress
 from threading import Lock, Thread
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet import __version__
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import Settings
 
 _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
-# What shells at the far end may say before it is our turn, in lines.
-_GREETING = 200
+# What shells at the far end may say before it is our turn, in lines, and how long all
+# may take until then, in seconds: it loads torch first.
+_GREETING, _GREETING_S = 200, 120.0
+_TICK = 0.02  # seconds between two looks whether it is our turn
 # Bytes of a line and of a file, and copied at once.
 _LONGEST, _LARGEST, _PORTION = 2**26, 2**36, 2**20
 # What ssh and shells return.
@@ -39,7 +42,7 @@ _WHERE = re.compile(r"(?P<host>[^-\s:][^\s:]*)(?::(?P<program>\S.*))?")
 
 
 class FarSide:
-    """A connection.
+    """A connection, which is there once `greet` has come to its end.
 
     Parameters
     ----------
@@ -53,15 +56,15 @@ class FarSide:
     Raises
     ------
     ValueError
-        It is no host, or another version of the program is there.
+        It is no host.
     ConnectionError
-        It cannot be reached; in a sentence.
+        There is no ssh; in a sentence.
     """
 
     def __init__(self, where: str, place: Callable[[File], Path]) -> None:
         self.where, self._place = where, place
         host, program = parted(where)
-        command = ["ssh", *_OPTIONS, host, f"{shlex.quote(program)} serve"]
+        command = ["ssh", *_OPTIONS, host, f"{_quoted(program)} serve"]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -76,16 +79,49 @@ class FarSide:
         self._host, self._writing = host, Lock()
         self._said: deque[str] = deque(maxlen=20)
         self._arrived: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._reader: Thread | None = None
+        self._hello: Hello | None = None
         self._listener = Thread(target=self._keep_lines, daemon=True)
-        self._listener.start()
-        try:
-            self.hello = self._greeted()
-        except BaseException:
-            self.close()
-            raise
         self._reader = Thread(target=self._read, daemon=True)
+        self._listener.start()
         self._reader.start()
+
+    def greet(self) -> Iterator[None]:
+        """Wait until the far side has presented itself, with None meanwhile.
+
+        Raises
+        ------
+        ValueError
+            Another version of the program is there.
+        ConnectionError
+            It cannot be reached, or does not answer; in a sentence.
+        """
+        until = monotonic() + _GREETING_S
+        while (found := self._next(_TICK)) is None:
+            if monotonic() > until:
+                raise ConnectionError(
+                    f"{self._host}: napari-unet does not answer there within "
+                    f"{_GREETING_S:.0f} s; see whether ssh {self._host} works in a "
+                    "terminal without asking for anything."
+                )
+            yield
+        if found.version != __version__:
+            raise ValueError(
+                f"{self._host} has napari-unet {found.version}, here it is "
+                f"{__version__}: install the same version on both."
+            )
+        self._hello = found
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether the far side has presented itself."""
+        return self._hello is not None
+
+    @property
+    def hello(self) -> Hello:
+        """How the far side presented itself; a RuntimeError before that."""
+        if self._hello is None:
+            raise RuntimeError("the far side has not presented itself: greet it first.")
+        return self._hello
 
     def send(self, record: Settings) -> None:
         """Say something; a ConnectionError says that nobody is there any more."""
@@ -109,6 +145,10 @@ class FarSide:
         Files are where they belong by then. A ConnectionError says that the connection
         has ended, a ValueError that what came is not what napari-unet says.
         """
+        record: dict[str, Any] | None = self._next(seconds)
+        return record
+
+    def _next(self, seconds: float) -> Any:
         try:
             found = self._arrived.get(timeout=seconds)
         except queue.Empty:
@@ -116,11 +156,12 @@ class FarSide:
         if isinstance(found, Exception):
             self._arrived.put(found)
             raise found
-        record: dict[str, Any] = found
-        return record
+        return found
 
     def close(self) -> None:
         """Hang up; what runs at the far end goes on."""
+        if self._hello is None:
+            self._process.kill()  # nothing waits there
         with suppress(OSError, ValueError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
@@ -129,8 +170,7 @@ class FarSide:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._reader is not None:
-            self._reader.join(5)
+        self._reader.join(5)
         self._listener.join(5)
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
@@ -155,21 +195,15 @@ class FarSide:
         for _ in range(_GREETING):
             line = self._out.readline(_LONGEST)
             if not line:
-                raise self._ended()
-            try:
-                found = Hello.model_validate(from_line(line))
-            except ValueError:
-                continue  # the far end's shell greets, too
-            if found.version != __version__:
-                raise ValueError(
-                    f"{self._host} has napari-unet {found.version}, here it is "
-                    f"{__version__}: install the same version on both."
-                )
-            return found
+                raise EOFError
+            # the far end's shell greets, too
+            with suppress(ValueError):
+                return Hello.model_validate(from_line(line))
         raise ConnectionError(f"{self._host}: napari-unet does not answer there.")
 
     def _read(self) -> None:
         try:
+            self._arrived.put(self._greeted())
             while line := self._out.readline(_LONGEST):
                 record = from_line(line)
                 if not isinstance(record, dict):
@@ -178,13 +212,14 @@ class FarSide:
                     self._take(File.model_validate(record))
                 else:
                     self._arrived.put(record)
+            self._arrived.put(self._ended())
+        except EOFError:
+            self._arrived.put(self._ended())
         except ValueError as error:
             told = ValueError(f"{self._host}: what came is damaged ({error}).")
             self._arrived.put(told)
-            return
-        except OSError:
-            pass
-        self._arrived.put(self._ended())
+        except OSError as error:
+            self._arrived.put(error)  # also of a disk here that is full
 
     def _take(self, file: File) -> None:
         if file.size > _LARGEST:
@@ -195,7 +230,7 @@ class FarSide:
             while left:
                 portion = self._out.read(min(left, _PORTION))
                 if not portion:
-                    raise OSError("the connection ended")
+                    raise EOFError
                 target.write(portion)
                 left -= len(portion)
 
@@ -223,6 +258,12 @@ class FarSide:
                 f"{self._host} works in a terminal without asking for a password."
             )
         return ConnectionError(f"the connection to {self._host} has ended{told}.")
+
+
+def _quoted(program: str) -> str:
+    """Return a path for the far end's shell, which is to know what ~ is."""
+    home = "~/" if program.startswith("~/") else ""
+    return home + shlex.quote(program.removeprefix(home))
 
 
 def parted(where: str) -> tuple[str, str]:

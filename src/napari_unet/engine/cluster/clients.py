@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import os
 from contextlib import ExitStack, contextmanager
@@ -13,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import dask
-import psutil
-from distributed import Client
+from distributed import Client, Security
+from distributed.comm import connect
+from distributed.system import MEMORY_LIMIT
 
 from napari_unet.core.cluster import QUEUES
+from napari_unet.core.text import reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,9 +43,20 @@ _EACH = 4
 _BEFORE_END_S, _STAGGER_S = 300, 120
 # Threads of a process have one memory: see `engine.allocator`.
 _ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+# What Dask watches of itself many times a second, for pages that hardly anybody opens:
+# of two local workers it took a seventh of a core, and now a third of that.
+_WATCHED = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.tick.interval": "1s",
+}
 # Any free port, which others of this machine may not take before.
 _DASHBOARD = "127.0.0.1:0"
 _HERE = {"localhost", "127.0.0.1", "::1", "inproc"}
+# A scheduler that runs has answered after so long, in seconds.
+_ANSWER_S = 30.0
+# Of an address that is wrong, certificates that do not fit, another program there.
+_UNREACHABLE = OSError, ValueError, TypeError, RuntimeError, ImportError, MemoryError
 
 
 @contextmanager
@@ -75,7 +90,7 @@ def connected(
         **dask.config.get("distributed.nanny.pre-spawn-environ", {}),
         **_ENVIRONMENT,
     }
-    settings = {"distributed.nanny.pre-spawn-environ": environment}
+    settings = {"distributed.nanny.pre-spawn-environ": environment, **_WATCHED}
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         try:
@@ -100,23 +115,63 @@ def note_of(cluster: Cluster) -> str:
 
 def _client(cluster: Cluster, given: dict[str, Any], stack: ExitStack) -> Client:
     if cluster.kind == "scheduler":
-        return stack.enter_context(Client(cluster.place))
+        return _reached(cluster.place, stack)
     if cluster.kind == "file":
-        if not Path(cluster.place).is_file():
-            raise FileNotFoundError(
-                f"{cluster.place}: there is no such file of a scheduler; begin it with "
-                "dask scheduler --scheduler-file."
-            )
-        return stack.enter_context(Client(scheduler_file=cluster.place))
-    made = _made(cluster, given, stack)
+        return _reached(_address_in(Path(cluster.place)), stack)
+    made = _made(cluster, given)
     if isinstance(made, Client):
         return stack.enter_context(made)
+    if not hasattr(made, "scheduler_address"):
+        # of None dask would begin a cluster of its own
+        raise ValueError(
+            f"--cluster python:{cluster.place}: returns a Client or a cluster of "
+            f"Dask, found {type(made).__name__}."
+        )
     if hasattr(made, "__exit__"):
         stack.enter_context(made)
     return stack.enter_context(Client(made))
 
 
-def _made(cluster: Cluster, given: dict[str, Any], stack: ExitStack) -> Any:
+def _reached(address: str, stack: ExitStack) -> Client:
+    """Connect to a scheduler that runs."""
+
+    async def greet() -> None:
+        # Dask waits for ever for one that takes the connection and says nothing
+        own = Security().get_connection_args("client")
+        async with asyncio.timeout(_ANSWER_S):
+            comm = await connect(address, timeout=_ANSWER_S, **own)
+        await comm.close()
+
+    try:
+        asyncio.run(greet())
+        return stack.enter_context(Client(address))
+    except _UNREACHABLE as error:
+        why = reason(error)
+        if isinstance(error, MemoryError):
+            why = "another program answers"  # in its words Dask sees giant numbers
+        elif isinstance(error, TimeoutError) or "Timed out" in why:
+            why = f"it does not answer within {_ANSWER_S:.0f} s"
+        raise OSError(
+            f"{address}: no scheduler of Dask can be reached there: {why}."
+        ) from error
+
+
+def _address_in(file: Path) -> str:
+    """Return the address that a scheduler wrote into its file."""
+    try:
+        return str(json.loads(file.read_text(encoding="utf-8"))["address"])
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{file}: there is no such file of a scheduler; begin it with "
+            "dask scheduler --scheduler-file."
+        ) from None
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
+        raise ValueError(
+            f"{file}: is no file that a scheduler of Dask wrote, it names no address."
+        ) from None
+
+
+def _made(cluster: Cluster, given: dict[str, Any]) -> Any:
     """Return the cluster, whose workers begin."""
     if cluster.kind == "local":
         return _local(cluster, given)
@@ -138,7 +193,7 @@ def _local(cluster: Cluster, given: dict[str, Any]) -> Any:
     from distributed import LocalCluster
 
     count = (cluster.workers or _usual())[0]
-    memory = psutil.virtual_memory().total // count
+    memory = MEMORY_LIMIT // count
     usual = {
         "n_workers": count,
         "threads_per_worker": cluster.threads,
@@ -170,7 +225,7 @@ def _on_gpus(cluster: Cluster, given: dict[str, Any]) -> Any:
 
         options = {
             "nthreads": 1,
-            "memory_limit": psutil.virtual_memory().total // count,
+            "memory_limit": MEMORY_LIMIT // count,
             "silence_logs": logging.ERROR,
             **given,
         }
@@ -226,7 +281,7 @@ def queue_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     walltime = options.get(
         "walltime", dask.config.get(f"jobqueue.{kind}.walltime", None)
     )
-    seconds = _seconds(str(walltime)) if walltime else 0
+    seconds = _seconds(str(walltime), kind) if walltime else 0
     arguments = list(options.get("worker_extra_args", ()))
     if seconds > 2 * _BEFORE_END_S and "--lifetime" not in arguments:
         arguments += ["--lifetime", f"{seconds - _BEFORE_END_S}s"]
@@ -237,11 +292,16 @@ def queue_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _seconds(walltime: str) -> int:
-    """Return the seconds of D-HH:MM:SS, HH:MM:SS, HH:MM (of LSF) or a number."""
+def _seconds(walltime: str, kind: str) -> int:
+    """Return the seconds of a time as a queue writes it, HH:MM:SS everywhere.
+
+    Slurm has D-HH[:MM[:SS]], MM:SS and minutes, LSF HH:MM and minutes, others seconds.
+    """
     days, _, rest = walltime.rpartition("-")
     parts = [int(part) for part in rest.split(":") if part.isdecimal()]
-    if len(parts) == 2:
+    if days:
+        parts += [0] * (3 - len(parts))
+    elif len(parts) < {"lsf": 3, "slurm": 2}.get(kind, 0):
         parts.append(0)
     seconds = 0
     for part in parts:

@@ -7,7 +7,7 @@ for 10⁶ steps as for ten, a cancelled run ends soon, and a dead worker loses l
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from statistics import median
@@ -35,12 +35,13 @@ if TYPE_CHECKING:
 
 # Steps in flight for each thread of a worker: one runs, the next waits there.
 _AHEAD = 2
-# Attempts at a step that fails for another reason than bad input, such as a lost file.
-_TRIES = 3
-# A step is sent to a second worker after so many times the median duration of its
-# stage, after this many seconds at the least, once so many durations are known.
-_HUNG, _HUNG_S, _KNOWN = 5.0, 60.0, 5
-# Seconds to wait for cancelled steps, and between two polls.
+# Seconds after which a step is tried again that failed for another reason than bad
+# input: a disk that is away comes back.
+_PAUSES_S = (1.0, 10.0)
+# A step is begun a second time after so many times the usual, and not before; and after
+# so long where nothing is usual yet, in seconds.
+_HUNG, _HUNG_S, _KNOWN, _UNKNOWN_S = 5.0, 60.0, 5, 600.0
+# So long is waited for what is cancelled to end, and between looks, in seconds.
 _END_S, _POLL_S = 30.0, 0.2
 _COUNTED_S = 1.0  # between counts of the workers
 
@@ -132,7 +133,7 @@ class Dask:
         having = {
             worker
             for worker, keys in self._client.processing().items()
-            if late.key in map(str, keys)
+            if not late.keys.isdisjoint(map(str, keys))
         }
         others = set(self._client.nthreads()) - having
         if not others:
@@ -173,14 +174,14 @@ class Dask:
 
 @dataclass(eq=False, slots=True)
 class _SentStep:
-    """A step in flight, perhaps on two workers."""
+    """A step that was sent, perhaps to several workers."""
 
     step: Step
     tile: tuple[int, ...] | None = None
     failed: int = 0
+    ended_workers: bool = False
     began: float = 0.0
-    key: str = ""
-    twin: str = ""
+    keys: set[str] = field(default_factory=set)
 
 
 class _Sending:
@@ -189,9 +190,10 @@ class _Sending:
     def __init__(self, executor: Dask, steps: Sequence[Step]) -> None:
         self._executor = executor
         self._ready = _ReadySteps(steps)
-        self._again: deque[_SentStep] = deque()
+        self._again: list[tuple[float, int, _SentStep]] = []  # from when on
         self._sent: dict[str, _SentStep] = {}
         self._futures: dict[str, Future] = {}
+        self._count = 0  # so that of equals the first is first
         self._ended: SimpleQueue[Future] = SimpleQueue()
         self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=50))
 
@@ -235,17 +237,21 @@ class _Sending:
         if self._sent and room < max(width // 4, 1):
             return
         batch: list[_SentStep] = []
-        while len(batch) < room and (self._again or self._ready):
-            batch.append(
-                self._again.popleft() if self._again else _SentStep(self._ready.next())
-            )
+        while len(batch) < room:
+            if self._again and self._again[0][0] <= self._executor.now():
+                batch.append(heappop(self._again)[-1])
+            elif self._ready:
+                batch.append(_SentStep(self._ready.next()))
+            else:
+                break
         if batch:
             for each, future in zip(batch, self._executor.send(batch), strict=True):
-                each.began, each.key, each.twin = self._executor.now(), future.key, ""
+                each.began = self._executor.now()
                 self._follow(each, future)
         self._executor.most = max(self._executor.most, len(self._sent))
 
     def _follow(self, each: _SentStep, future: Future) -> None:
+        each.keys.add(future.key)
         self._sent[future.key], self._futures[future.key] = each, future
         future.add_done_callback(self._ended.put)
 
@@ -265,11 +271,12 @@ class _Sending:
         each = self._sent.get(future.key)
         if each is None:
             return None
-        for key in filter(None, (each.key, each.twin)):
+        for key in each.keys:
             self._sent.pop(key, None)
             other = self._futures.pop(key, None)
             if other is not None and key != future.key:
                 self._executor.cancel([other])
+        each.keys.clear()
         return each
 
     def _failed(self, future: Future) -> None:
@@ -281,7 +288,7 @@ class _Sending:
         if future.status == "lost":
             # its worker died; if the step was done, that is on disk
             self._take(future)
-            self._again.append(each)
+            self._try_again(each)
             return
         error: Any = future.exception()
         self._take(future)
@@ -289,37 +296,45 @@ class _Sending:
             self._retry_smaller(each, error)
             return
         bad = isinstance(error, ValueError | ImportError | FileExistsError)
+        if bad or each.failed == len(_PAUSES_S):
+            # nobody else has this work: its worker does not see the folder
+            raise OSError(str(error)) if isinstance(error, RunEndedError) else error
+        self._try_again(each, _PAUSES_S[each.failed])
         each.failed += 1
-        if bad or isinstance(error, RunEndedError) or each.failed >= _TRIES:
-            raise error
-        self._again.append(each)
+
+    def _try_again(self, each: _SentStep, pause: float = 0.0) -> None:
+        self._count += 1
+        heappush(self._again, (self._executor.now() + pause, self._count, each))
 
     def _retry_smaller(self, each: _SentStep, error: Exception) -> None:
-        """Retry a step that ended workers, with half the tile."""
+        """Try a step that ended workers again, with half the tile.
+
+        One that has none is tried once more: it may have waited behind one that did.
+        """
         smaller = self._executor.halved(each.tile) if each.step.by_network else None
-        if smaller is None:
+        if smaller is None and each.ended_workers:
             what = f"{each.step.stage} of block {each.step.box}"
             raise MemoryError(
                 f"{what} ended {_deaths(error)}, probably for want of memory: give "
                 "each worker more, or have fewer on a machine."
             ) from error
-        each.tile = smaller
-        self._again.append(each)
+        each.tile, each.ended_workers = smaller or each.tile, True
+        self._try_again(each)
 
     def _duplicate_slow(self) -> None:
         """Send steps that take much longer than usual to another worker too.
 
-        Both write the same bytes; the first result is taken.
+        All write the same bytes; which ends first is taken. Each has twice the time of
+        the one before, or what merely takes long would go to all workers.
         """
         now = self._executor.now()
-        for key, each in list(self._sent.items()):
+        for each in dict.fromkeys(self._sent.values()):
             took = self._took[each.step.stage]
-            if key != each.key or each.twin or len(took) < _KNOWN:
-                continue
-            if now - each.began > max(_HUNG * median(took), _HUNG_S):
+            known = len(took) >= _KNOWN
+            most = max(_HUNG * median(took), _HUNG_S) if known else _UNKNOWN_S
+            if now - each.began > most * 2 ** (len(each.keys) - 1):
                 future = self._executor.send_elsewhere(each)
                 if future is not None:
-                    each.twin = future.key
                     self._follow(each, future)
 
 

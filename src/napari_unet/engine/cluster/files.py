@@ -15,6 +15,7 @@ from napari_unet.engine.cluster.executor import check_scheduler
 from napari_unet.engine.cluster.worker import run_file
 from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.atomic import remove
+from napari_unet.io.resumable_output import RunEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -94,6 +95,7 @@ class _Files:
         self._left = deque(files)
         self._sent: dict[str, tuple[int, Path, Future]] = {}
         self._back: SimpleQueue[Future] = SimpleQueue()
+        self._ended_workers: set[int] = set()  # numbers of files
         self._put_off = 0  # in succession, as other processes work on them
 
     def ended(self) -> Iterator[tuple[int, Path, Any]]:
@@ -114,6 +116,13 @@ class _Files:
                 self._left.append((number, file))  # with its worker
                 continue
             error = future.exception() if future.status == "error" else None
+            if isinstance(error, KilledWorker) and number not in self._ended_workers:
+                # another one on the same worker may have ended it
+                self._ended_workers.add(number)
+                self._left.append((number, file))
+                continue
+            if isinstance(error, RunEndedError):
+                raise OSError(str(error))  # its worker does not see the folder
             if error is not None and not isinstance(
                 error, ValueError | OSError | MemoryError | KilledWorker
             ):

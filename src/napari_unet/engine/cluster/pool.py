@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from asyncio import timeout
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from napari_unet.core.network.opaque import Opaque
 from napari_unet.core.text import counted
@@ -14,6 +15,8 @@ from napari_unet.engine.inference.tile_run import choose_tile
 from napari_unet.engine.network.network import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from distributed import Client
 
     from napari_unet.core.model import Model
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from napari_unet.engine.device import Precision
     from napari_unet.engine.network.network import Network
     from napari_unet.io.resumable_output import ResumableOutput
+
+
+# What is asked at first takes a worker the time to load torch, in seconds.
+_ANSWER_S = 120.0
 
 
 class Pool:
@@ -56,6 +63,8 @@ class Pool:
         versions of torch or of this program than are here.
     ModuleNotFoundError
         A worker lacks this program.
+    OSError
+        A worker hangs.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class Pool:
         client.wait_for_workers(1)
         found = _facts_of(client, settings.device, source)
         if not all(each.sees_model for each in found):
-            client.register_plugin(SentModel(source.stamp, model))
+            _answered(client, client.register_plugin, SentModel(source.stamp, model))
         precision = settings.precision
         if precision == "auto":
             precision = _precision(model, found)
@@ -99,8 +108,8 @@ class Pool:
 
 def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:
     try:
-        client.register_plugin(Preparation(VERSIONS))
-        found = client.run(facts, device, source)
+        _answered(client, client.register_plugin, Preparation(VERSIONS))
+        found = _answered(client, client.run, facts, device, source)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"a worker of the cluster lacks {error.name}: install the same napari-unet "
@@ -108,6 +117,22 @@ def _facts_of(client: Client, device: str, source: ModelSource) -> list[Facts]:
             name=error.name,
         ) from error
     return list(found.values())
+
+
+def _answered(client: Client, asks: Callable[..., Any], *what: Any) -> Any:
+    """Return what all workers answer, or raise an OSError: Dask waits for ever."""
+
+    async def asked() -> Any:
+        async with timeout(_ANSWER_S):
+            return await asks(*what)
+
+    try:
+        return client.sync(asked)
+    except TimeoutError as error:
+        raise OSError(
+            f"a worker of the cluster does not answer within {_ANSWER_S:.0f} s: end "
+            f"the one that hangs, of {', '.join(client.nthreads())}."
+        ) from error
 
 
 def _precision(model: Model, workers: list[Facts]) -> Precision:

@@ -194,6 +194,7 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
         that another process works on.
     """
     network, card, lock = _network(job.model, job.settings)
+    _check_goes_on(job)  # or results would go where nobody sees them
     predictor = FilePredictor(
         network,
         card,
@@ -212,15 +213,33 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
         with lock:
             _use_threads(job.threads)
             for event in predictor.events(file, job.axes, overwrite=job.overwrite):
-                if not job.claim.exists():
-                    raise RunEndedError(f"{job.folder}: the run has ended.")
+                _check_goes_on(job)
                 if isinstance(event, PredictionFinished | FilePredicted):
                     events.append(event)
     except BusyError:
         return "busy"
+    except FileNotFoundError as error:
+        raise _unseen(error) from error
     finally:
         give_back()
     return tuple(events) or "large"
+
+
+def _check_goes_on(job: FilesJob) -> None:
+    """Raise a RunEndedError if a run has ended, or is not to be seen from here."""
+    if not job.claim.exists():
+        raise RunEndedError(
+            f"{job.folder}: {socket.gethostname()} does not see the run that is at "
+            "work there; see that all machines see the same disk."
+        )
+
+
+def _unseen(error: FileNotFoundError) -> FileNotFoundError:
+    """Say on which machine it is that a file is not there."""
+    told = str(error).rstrip(".")
+    return FileNotFoundError(
+        f"{told}, on {socket.gethostname()}; see that all machines see the same disk."
+    )
 
 
 def _opened(job: ImageJob) -> tuple[BlockPrediction, ResumableOutput, Lock]:
@@ -229,7 +248,10 @@ def _opened(job: ImageJob) -> tuple[BlockPrediction, ResumableOutput, Lock]:
     network, card, lock = _network(job.model, job.settings)
     with _opening:
         if key not in _images:
-            image = read_image(job.image, job.axes)
+            try:
+                image = read_image(job.image, job.axes)
+            except FileNotFoundError as error:
+                raise _unseen(error) from error
             if job.channel is not None:
                 image = image.channel(job.channel)
             work = ResumableOutput.joined(job.folder, job.run)

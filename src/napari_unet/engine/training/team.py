@@ -8,6 +8,7 @@ to the order of sums. What the clock decides, the first process decides for all.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
@@ -18,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
+from napari_unet.core.text import reason
 from napari_unet.engine.device import describe
 from napari_unet.engine.training.synchronised_norm import synchronise
 
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
     from napari_unet.core.torchrun import Member
     from napari_unet.core.training.training_settings import Training
 
-# The others wait while the first one validates.
-_PATIENCE = timedelta(hours=2)
+# The others wait while the first one validates; that all start takes no longer than the
+# second.
+_PATIENCE, _MEETING = timedelta(hours=2), timedelta(minutes=10)
 
 
 class Alone:
@@ -200,6 +203,8 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
     ------
     ValueError
         The devices do not suffice for so many processes.
+    ConnectionError
+        Not all of them come.
     """
     if member is None:
         yield ALONE, device
@@ -210,13 +215,21 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
         torch.cuda.set_device(torch.device(own))
         if dist.is_nccl_available():
             backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(
-        backend,
-        store=_store(member),
-        rank=member.rank,
-        world_size=member.size,
-        timeout=_PATIENCE,
-    )
+    try:
+        store = _store(member)
+        _meet(store, member)
+        dist.init_process_group(
+            backend,
+            store=store,
+            rank=member.rank,
+            world_size=member.size,
+            timeout=_PATIENCE,
+        )
+    except RuntimeError as error:
+        raise ConnectionError(
+            f"the {member.size} processes do not all come together at "
+            f"{os.environ['MASTER_ADDR']}: {reason(error)}."
+        ) from error
     try:
         yield Team(member), own
     finally:
@@ -229,11 +242,17 @@ def _store(member: Member) -> Any:
     torchrun keeps it over restarts, with the addresses of the processes before. On one
     machine all know the number of restarts, and use keys of their own.
     """
-    found = next(rendezvous("env://", timeout=_PATIENCE))[0]
+    found = next(rendezvous("env://", timeout=_MEETING))[0]
     if member.size > member.local_size:
         return found
     prefix = f"start {member.restarts}"
     return dist.PrefixStore(prefix, found)  # type: ignore[attr-defined]
+
+
+def _meet(store: Any, member: Member) -> None:
+    """Wait until all are there."""
+    store.set(f"here {member.rank}", "yes")
+    store.wait([f"here {rank}" for rank in range(member.size)], _MEETING)
 
 
 def _own_device(member: Member, wanted: str) -> str:

@@ -8,7 +8,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from napari_unet.core.cluster import missing_package, parse_cluster
-from napari_unet.core.events import StarterChosen
+from napari_unet.core.events import Notice, StarterChosen
 from napari_unet.core.starters import AUTO
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
@@ -94,7 +94,7 @@ def _on_cluster(
     """Predict on the workers of a cluster, once there is one."""
     where = parse_cluster(job.cluster)
     try:
-        from napari_unet.engine.cluster.clients import connected
+        from napari_unet.engine.cluster.clients import connected, note_of
         from napari_unet.engine.cluster.jobs import source_of
         from napari_unet.engine.cluster.pool import Pool
     except ModuleNotFoundError as error:
@@ -105,6 +105,8 @@ def _on_cluster(
             sleep(_WAIT_S)
             yield None
         pool = Pool(client, model, source, job.settings)
+        for note in filter(None, (note_of(where), *pool.notes)):
+            yield Notice(note)
         made_ready = pool.network, model.card, pool.settings
         yield from _predicted(job, path, files, made_ready, pool)
 
