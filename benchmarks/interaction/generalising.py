@@ -53,6 +53,8 @@ SETS = {
 }
 # Images that are corrected, and that are not, and corrections of one image.
 CORRECTED, UNTOUCHED, OF_AN_IMAGE = 4, 12, 4
+# Those that are corrected are the worst of so many.
+_LOOKED_AT = 24
 # Cells this many times as large as the smallest that are kept can be found.
 _LARGER = 1.3
 
@@ -208,8 +210,15 @@ def figures_of(name: str) -> Figures:
     model, pairs = load_model(pretrained_model(starter)), pairs_of(name, side)
     untouched, rest = pairs[:UNTOUCHED], pairs[UNTOUCHED:]
     figures = Figures()
-    annotator = _Annotator(model, rest[:CORRECTED])
-    for number in range(min(CORRECTED, len(rest))):
+    # an annotator corrects what has mistakes
+    smallest = _LARGER * model.card.segmentation.min_size
+
+    def count_mistakes(pair: Pair) -> int:
+        return len(mistakes(cells(model, pair[0]), pair[1], smallest))
+
+    worst = sorted(rest[:_LOOKED_AT], key=count_mistakes, reverse=True)[:CORRECTED]
+    annotator = _Annotator(model, worst)
+    for number in range(len(worst)):
         annotator.correct(number, figures)
     after = annotator.learner.model()
     figures.ap = (

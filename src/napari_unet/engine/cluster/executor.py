@@ -225,10 +225,13 @@ class _Sending:
             return
         self._executor.end_run()
         until = self._executor.now() + _END_S
-        while self._futures and self._executor.now() < until:
-            for future in self._next_ended():
-                self._futures.pop(future.key, None)
-        self._executor.cancel(list(self._futures.values()))
+        # some may have ended together with what is stopped for
+        while (left := self._pending()) and self._executor.now() < until:
+            self._next_ended()
+        self._executor.cancel(left)
+
+    def _pending(self) -> list[Future]:
+        return [future for future in self._futures.values() if not future.done()]
 
     def _top_up(self) -> None:
         """Send as many steps as there is room for, in batches."""
