@@ -21,6 +21,8 @@ from qtpy.QtWidgets import (
 
 # Pages change in bursts.
 _PAUSE_MS = 300
+# Property of controls that have a name, or can have none.
+_LOOKED_AT = "napari_unet_named"
 _ENDS = re.compile(r"[.:;\n]")
 
 
@@ -48,10 +50,11 @@ def spoken_name(widget: QWidget) -> str:
 
 def name_controls(widget: QWidget) -> None:
     """Name the controls in a widget that have no name yet."""
-    unnamed = [c for c in controls(widget) if c.toolTip() and not c.accessibleName()]
-    # of all the window: looked for once, not for each control
-    labels = _labels_of(widget) if unnamed else {}
-    for control in unnamed:
+    new = [c for c in controls(widget) if c.toolTip() and not c.property(_LOOKED_AT)]
+    # of all the window, which takes a while: only where there is something new
+    labels = _labels_of(widget) if new else {}
+    for control in new:
+        control.setProperty(_LOOKED_AT, True)
         if not _name_of(control, labels):
             name = _ENDS.split(control.toolTip(), maxsplit=1)[0].strip()
             control.setAccessibleName(name)

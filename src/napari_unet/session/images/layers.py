@@ -367,6 +367,10 @@ def _point_of(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
     if world is None or len(world) < layer.ndim:
         return point
     pairs = zip(world[-layer.ndim :], layer.units, strict=True)
-    factors = [(1 * here).to(there).magnitude for here, there in pairs]
+    # asked for many times a second, and pint takes its time to convert
+    factors = [
+        1.0 if here == there else (1 * here).to(there).magnitude
+        for here, there in pairs
+    ]
     converted: NDArray[np.float64] = point * np.array(factors)
     return converted
