@@ -4,16 +4,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
+from benchmarks.speed.networks import untrained
 from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.cells.edited import with_annotation
 from napari_unet.core.cells.instances import segment_instances
+from napari_unet.core.events import PredictionFinished
 from napari_unet.core.geometry.boxes import around
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.training.training_set import make_example
+from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
-from napari_unet.engine.training.learner import Learner
+from napari_unet.engine.training.learner import KEEP, STEPS, Learner
 from napari_unet.io import samples
 from napari_unet.io.model_file import load_model
 from napari_unet.io.pretrained import pretrained_model
@@ -62,13 +66,14 @@ class Corrector:
         for _ in self.learner.learn([(0, box)]):
             pass
 
+    def probabilities(self) -> NDArray[np.float32]:
+        last = list(predict(prepare(self.learner.model(), "cpu"), self.image))[-1]
+        assert isinstance(last, PredictionFinished)
+        return np.asarray(last.probabilities)
+
     def cells(self) -> NDArray[np.int32]:
-        model = self.learner.model()
-        last = list(predict(prepare(model, "cpu"), self.image))[-1]
-        return segment_instances(
-            np.asarray(last.probabilities),
-            model.card.segmentation,  # type: ignore[attr-defined]
-        )
+        settings = self.learner.card.segmentation
+        return segment_instances(self.probabilities(), settings)
 
 
 def weights(learner: Learner) -> dict[str, NDArray[np.generic]]:
@@ -93,27 +98,50 @@ def test_what_is_no_cell_is_none_any_more_and_the_others_stay(
     after = with_annotation(corrector.cells(), corrector.labels)
     assert not after[wrong].any()
     others = (before > 0) & ~wrong
-    assert (after[others] > 0).mean() > 0.98
+    assert (after[others] > 0).mean() > 0.8
     assert (after[~others & ~wrong] > 0).mean() < 0.02
 
 
-def test_steps_that_do_not_bring_it_right_are_taken_back(
-    model: Model, image: Image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Learner, "_is_right", lambda *_: False)
-    monkeypatch.setattr("napari_unet.engine.training.learner._MOST", 2)
+def test_what_was_missed_is_more_probable_here_and_elsewhere(image: Image) -> None:
+    """Of a model that knows nothing of such cells yet, one is painted."""
+    model = untrained(Training.quick())
     corrector = Corrector(model, image)
-    before = weights(corrector.learner)
-    corrector.paint(np.arange(180 * 180).reshape(180, 180) < 400, 2)
-    assert corrector.learner.count == 1
-    assert corrector.learner.steps == 0
-    assert same(weights(corrector.learner), before)
+    truth = np.asarray(samples.nuclei()[0][1].data)[CROP]
+    numbers, sizes = np.unique(truth[truth > 0], return_counts=True)
+    cell = truth == numbers[sizes.argmax()]
+    others = (truth > 0) & ~cell
+    before = corrector.probabilities()[1]
+    around_it = binary_dilation(cell, iterations=4) & (truth == 0)
+    corrector.labels[around_it] = 1
+    corrector.paint(cell, 2)
+    after = corrector.probabilities()[1]
+    assert corrector.learner.steps == STEPS
+    gain = (after - before)[cell].mean() - (after - before)[around_it].mean()
+    assert gain > 0.1
+    elsewhere = (after - before)[others].mean() - (after - before)[truth == 0].mean()
+    assert elsewhere > 0.05
+
+
+def test_what_nobody_painted_is_held(model: Model, image: Image) -> None:
+    """Beside a correction without sense the rest stays more as it was."""
+    found = []
+    for keep in (0.0, KEEP):
+        corrector = Corrector(model, image)
+        before = corrector.probabilities()[1]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("napari_unet.engine.training.learner.KEEP", keep)
+            patch.setattr("napari_unet.engine.training.learner.STEPS", 60)
+            corrector.paint(corrector.cells() == corrector.cells().max(), 1)
+        unpainted = corrector.labels == 0
+        change = np.abs(corrector.probabilities()[1] - before)[unpainted].mean()
+        found.append(float(change))
+    assert found[1] < 0.7 * found[0], found
 
 
 def test_the_model_goes_with_the_annotation_back_and_forth(
     model: Model, image: Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Learner, "_is_right", lambda self, *_: self.steps >= 3)
+    monkeypatch.setattr("napari_unet.engine.training.learner.STEPS", 3)
     corrector = Corrector(model, image)
     first, *_, last = sorted(np.unique(corrector.cells()[20:-20, 20:-20])[1:].tolist())
     cells = corrector.cells()

@@ -88,7 +88,7 @@ class LayeredNetwork(nn.Module):
         }
         self._done = {
             count: self._done_with(readers, count)
-            for count in {self._output + 1, len(self._layers), self.end + 1}
+            for count in {self._output + 1, len(self._layers)}
         }
         groups: dict[str, nn.Module] = {"": self}
         for layer in sorted(self._layers, key=_place):
@@ -111,40 +111,6 @@ class LayeredNetwork(nn.Module):
         maps = self._run(image, len(self._layers))
         coarser = [maps[n] for n in self.architecture.drawing.supervised]
         return [self._without_border(maps[self._output]), *coarser]
-
-    @property
-    def end(self) -> int:
-        """Number of the map from which the last layers alone make the scores.
-
-        Of a U-Net the last that is joined, at full resolution: its features. 0, the
-        image, where no such join is.
-        """
-        layers = self._layers[: self._output + 1]
-        return next(
-            (
-                number
-                for number in range(self._output, 0, -1)
-                if layers[number].op == "concat"
-                and all(min(x.inputs) >= number for x in layers[number + 1 :])
-            ),
-            0,
-        )
-
-    @property
-    def end_weights(self) -> list[nn.Parameter]:
-        """Parameters of the layers behind `end`."""
-        named = [x for x in self._layers[self.end + 1 : self._output + 1] if x.name]
-        modules = [self._weights(x) for x in named if x.op in _WITH_WEIGHTS]
-        return [p for module in modules for p in module.parameters()]
-
-    def features(self, image: Tensor) -> Tensor:
-        """Return the map `end` of images, see there."""
-        return self._run(image, self.end + 1)[self.end]
-
-    def scores_of(self, features: Tensor) -> Tensor:
-        """Return what `forward` does of images with these features."""
-        maps = self._run_on({self.end: features.clone()}, self.end, self._output + 1)
-        return self._without_border(maps[self._output])
 
     def fold_norms(self) -> None:
         """Fold each batch norm into the convolution before it: as exact, and faster.
@@ -182,7 +148,7 @@ class LayeredNetwork(nn.Module):
         What joins read without its border they have a copy of.
         """
         done = defaultdict(list)
-        kept = {self._output, count - 1, *self.architecture.drawing.supervised}
+        kept = {self._output, *self.architecture.drawing.supervised}
         for source in set(range(count)) - kept:
             whole = [
                 n
@@ -197,16 +163,10 @@ class LayeredNetwork(nn.Module):
         self._check(image)
         # `contiguous` would leave an image of one channel as it is: it is laid out both
         # ways at once, and the convolutions would go on with the slower one
-        image = torch.empty_like(image, memory_format=self.layout).copy_(image)
-        return self._run_on({0: image}, 0, count)
-
-    def _run_on(
-        self, maps: dict[int, Tensor], first: int, count: int
-    ) -> dict[int, Tensor]:
-        """Go on from the map `first` up to the first `count` layers."""
+        maps = {0: torch.empty_like(image, memory_format=self.layout).copy_(image)}
         cut: dict[tuple[int, int], Tensor] = {}
-        for number, layer in enumerate(self._layers[first:count], start=first):
-            if number > first:
+        for number, layer in enumerate(self._layers[:count]):
+            if number:
                 # none of them is bound to a name: their memory is needed again
                 maps[number] = self._compute(
                     number,
@@ -218,7 +178,7 @@ class LayeredNetwork(nn.Module):
             for join, margins in self._cuts[number].items():
                 cut[join, number] = cropped(maps[number], margins)
             for source in self._done[count].get(number, ()):
-                maps.pop(source, None)
+                del maps[source]
         return maps
 
     def _compute(self, number: int, *maps: Tensor) -> Tensor:

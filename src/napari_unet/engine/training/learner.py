@@ -1,10 +1,9 @@
 """A model that takes up corrections one by one, between two looks at an image.
 
-Each correction is a few steps of the optimiser, until what was painted is right; only
-the last layers, at full resolution, take them. What nobody painted is held as it was:
-the loss there is the difference from what the network said before any correction
-(learning without forgetting: Li and Hoiem 2016). Steps that do not bring what was
-painted right, or only with more than a little changed elsewhere, are taken back.
+Each correction is a few steps of training, of all layers, on patches of what was just
+painted, of what was painted before and of the rest. Where nothing is painted the loss
+is the difference from the probabilities before any correction (learning without
+forgetting: Li and Hoiem 2016).
 """
 
 from __future__ import annotations
@@ -12,17 +11,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from math import isfinite
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from scipy.ndimage import label
 from torch.nn import functional as F
 
 from napari_unet.core.annotation.annotations import IGNORED
-from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.geometry.boxes import around, centre, shape_of
 from napari_unet.core.geometry.tiles import read_window
 from napari_unet.core.model import Model
@@ -42,24 +38,18 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.training.training_set import Example
 
-LEARNING_RATE = 1e-3
-# Steps for one correction, at most.
-_MOST = 40
-# What is right when a correction is learnt: the share of the pixels of regions and of
-# background, and how much of each object, as intersection over union.
-_RIGHT, _RIGHT_BACKGROUND, _IOU = 0.98, 0.9, 0.65
-# Smaller parts of objects may be but what is left at the edge of a patch.
-_SMALLEST = 20
-# A painted pixel of which the network is so sure counts no more.
-_SURE = 0.9
-# How much it counts to stay as it was where nobody painted, and the mean change there,
-# as a Kullback-Leibler divergence, that is the most.
-_KEEP, _DRIFT = 20.0, 0.0005
+# Of a model that took `_FEW` steps; it falls with the root of their number, as one that
+# has learnt much loses much.
+LEARNING_RATE, _FEW = 1e-3, 100
+# Steps for one correction.
+STEPS = 20
+# Weight of the difference from before where nothing is painted.
+KEEP = 3.0
 # Side of a patch in pixels: of the smallest, of the largest, and what is around the
 # painted pixels.
 _SIDE, _WIDEST, _AROUND = 64, 160, 24
-# Patches of what was painted, and was painted before; patches of all, and their side.
-_POOL, _REST, _WIDE = 6, 6, 100
+# Patches to draw from, of each kind; and the side of those of the rest.
+_POOL, _WIDE = 8, 100
 # States kept to go back to: as many as napari undoes strokes, in so much memory.
 _STATES, _STATE_BYTES = 100, 2**28
 
@@ -89,7 +79,7 @@ class _State:
 class _Patch:
     """A part of a field, and what the network said of it before."""
 
-    features: Tensor  # (1, features, *)
+    image: Tensor  # (1, channels, *input)
     classes: Tensor  # int64, (*output)
     border: Tensor  # float32, (*output)
     said: Tensor  # float32, (classes, *output): probabilities
@@ -135,17 +125,15 @@ class Learner:
         if problem := model.card.refusal_of_corrections:
             raise ValueError(problem)
         self.card = model.card
-        # how cells are found, in pixels of the network
-        self.segmentation = model.card.segmentation
-        # that the last correction took; 0 if it was right already, or taken back
+        # that the last correction took
         self.steps = 0
         self._device = choose_device(device)
         self._precision = choose_precision(self._device)
         self._seconds, self._clock = seconds, clock
         self._module, self._before = (self._network(model) for _ in range(2))
-        self._taught = self._module.end_weights
+        rate = LEARNING_RATE * min(1.0, (_FEW / max(self.card.steps, 1)) ** 0.5)
         self._optimiser = torch.optim.AdamW(
-            self._taught, lr=LEARNING_RATE, weight_decay=0.0
+            self._module.parameters(), lr=rate, weight_decay=0.0
         )
         self._known: dict[Hashable, _Known] = {}
         # of each field as it was first: before, nothing of it was looked at
@@ -210,110 +198,49 @@ class Learner:
         return module
 
     def _take_up(self, places: Sequence[Place]) -> Iterator[None]:
-        """Step until what is painted in some places is right, or time is up.
-
-        Where it is not right by then, or only with too much else changed, the steps are
-        taken back: they would harm without a gain.
-        """
-        until, before = self._clock() + self._seconds, self._state()
+        """Take some steps for what is painted in some places, or until time is up."""
+        until = self._clock() + self._seconds
         rng = np.random.default_rng(len(self._corrections))
-        new = [self._patch_of(place, rng) for place in places[-_POOL:]]
-        yield
-        turned = [self._patch_of(place, rng, turned=True) for place in places[-_POOL:]]
-        yield
-        old = [self._patch_of(place, rng, turned=True) for place in self._drawn(rng)]
-        yield
-        rest = [self._patch_anywhere(rng) for _ in range(_REST)]
-        yield
-        for _ in range(_MOST):
-            self._optimiser.zero_grad(set_to_none=True)
-            if self._all_right(new) or self._clock() > until:
+        new = [places[k % len(places)] for k in range(_POOL)]
+        pools = (
+            lambda n: self._patch_of(new[n], rng),
+            lambda n: self._patch_of(self._drawn(rng), rng),
+            lambda _: self._patch_anywhere(rng),
+        )
+        for number in range(STEPS):
+            if self._clock() > until:
                 break
-            for pool in (new, turned, old, rest):
-                for patch in pool:
-                    self._push(patch, 1 / len(pool))
+            self._optimiser.zero_grad(set_to_none=True)
+            for pool in pools:
+                self._push(pool(number % _POOL), 1 / len(pools))
             if not self._step():
                 break
             yield
-        self._hold(rest)
-        if not self._all_right(new):
-            self._restore(before)
-            self.steps = 0
-
-    @torch.no_grad()
-    def _all_right(self, patches: Sequence[_Patch]) -> bool:
-        """Whether the network has right by now what is painted in patches."""
-        return all(
-            self._is_right(torch.softmax(self._scores(self._module, p.features), 0), p)
-            for p in patches
-        )
 
     def _push(self, patch: _Patch, weight: float) -> None:
-        """Add the gradient of a patch.
-
-        Only painted pixels of which the network is not sure count: the others, and what
-        nobody painted, are to stay as they were.
-        """
-        scores = self._scores(self._module, patch.features)
-        found = torch.softmax(scores.detach(), dim=0)
-        known = patch.classes != IGNORED
-        sure = found.gather(0, torch.where(known, patch.classes, 0)[None])[0] > _SURE
-        classes = torch.where(sure, IGNORED, patch.classes)
+        """Add the gradient of a patch."""
+        scores = self._scores(self._module, patch.image)
         table = torch.ones(len(scores), device=self._device)
-        wrong = weighted_cross_entropy(
-            scores[None], classes[None], patch.border[None], table
+        painted = weighted_cross_entropy(
+            scores[None], patch.classes[None], patch.border[None], table
         )
-        loss = wrong + _KEEP * _difference(scores, patch)
+        loss = painted + KEEP * _difference(scores, patch)
         (weight * loss).backward()
 
-    def _scores(self, module: LayeredNetwork, features: Tensor) -> Tensor:
+    def _scores(self, module: LayeredNetwork, image: Tensor) -> Tensor:
         low = dtype(self._precision)
         with torch.autocast(self._device.type, low, enabled=low != torch.float32):
-            scores: Tensor = module.scores_of(features)[0]
+            scores: Tensor = module(image)[0]
         return scores.float()
 
     def _step(self) -> bool:
         """Step, unless a gradient is no number: then what was learnt so far stands."""
-        each = [p.grad.sum() for p in self._taught if p.grad is not None]
+        each = [p.grad.sum() for p in self._module.parameters() if p.grad is not None]
         if not bool(torch.stack(each).isfinite().all()):
             return False
         self._optimiser.step()
         self.steps += 1
         return True
-
-    @torch.no_grad()
-    def _hold(self, rest: Sequence[_Patch]) -> None:
-        """Go back a part of the way where too much changed that nobody painted.
-
-        So near, the difference grows with the square of the way.
-        """
-        drift = [_difference(self._scores(self._module, p.features), p) for p in rest]
-        mean = float(torch.stack(drift).mean())
-        if mean <= _DRIFT:
-            return
-        share = (_DRIFT / mean) ** 0.5 if isfinite(mean) else 0.0
-        before = self._before.end_weights
-        for now, then in zip(self._taught, before, strict=True):
-            now.copy_(torch.lerp(then, now.nan_to_num(), share))
-
-    def _is_right(self, probabilities: Tensor, patch: _Patch) -> bool:
-        """Whether the painted objects are found, and nothing where there is none."""
-        found = probabilities.cpu().numpy()
-        classes = patch.classes.cpu().numpy()
-        known = classes != IGNORED
-        numbers = self.card.cell_classes
-        seen = found.argmax(axis=0)
-        of_regions = known & ~np.isin(classes, (0, *numbers))
-        if of_regions.any() and (seen == classes)[of_regions].mean() < _RIGHT:
-            return False
-        if not numbers:
-            return bool((seen == classes)[known].mean() >= _RIGHT)
-        cells = segment_instances(found, self.segmentation, cell_classes=numbers)
-        empty = known & (classes == 0)
-        if empty.any() and (cells[empty] > 0).mean() > 1 - _RIGHT_BACKGROUND:
-            return False
-        objects, count = label(np.isin(classes, numbers))
-        return all(_is_found(objects == n, cells) for n in range(1, count + 1))
 
     def _painted(self, place: Place) -> NDArray[np.bool_]:
         """Return which pixels of a place are known now."""
@@ -324,25 +251,16 @@ class Learner:
         known: NDArray[np.bool_] = example.classes[box] != IGNORED
         return known
 
-    def _drawn(self, rng: np.random.Generator) -> list[Place]:
-        """Draw places of what was painted before: corrections, and the rest of it."""
-        found: list[Place] = []
-        keys = list(self._known)
-        for number in range(_POOL):
-            if number % 2 and self._corrections:
-                place = self._corrections[rng.integers(len(self._corrections))]
-                if self._painted(place).any():
-                    found.append(place)
-                continue
-            key = keys[rng.integers(len(keys))]
-            box = around(self._known[key].example.classes != IGNORED)
-            if box is not None:
-                found.append((key, box))
-        return found
+    def _drawn(self, rng: np.random.Generator) -> Place:
+        """Draw a place where something is painted."""
+        boxes = [
+            (key, around(known.example.classes != IGNORED))
+            for key, known in self._known.items()
+        ]
+        painted = [(key, box) for key, box in boxes if box is not None]
+        return painted[rng.integers(len(painted))]
 
-    def _patch_of(
-        self, place: Place, rng: np.random.Generator, *, turned: bool = False
-    ) -> _Patch:
+    def _patch_of(self, place: Place, rng: np.random.Generator) -> _Patch:
         """Cut out what is painted in a place, or a part of it where that is large."""
         key, box = place
         side = max(shape_of(box)[-2:]) + _AROUND
@@ -352,7 +270,7 @@ class Learner:
             pixel = painted[rng.integers(len(painted))]
             middle = tuple(b.start + float(p) for b, p in zip(box, pixel, strict=True))
         side = min(max(side, _SIDE), _WIDEST)
-        return self._cut(key, middle, side, rng if turned else None)
+        return self._cut(key, middle, side, rng)
 
     def _patch_anywhere(self, rng: np.random.Generator) -> _Patch:
         keys = list(self._known)
@@ -366,11 +284,11 @@ class Learner:
         key: Hashable,
         middle: Sequence[float],
         side: int,
-        rng: np.random.Generator | None,
+        rng: np.random.Generator,
     ) -> _Patch:
         """Cut a patch around a point, inside the field where that is large enough.
 
-        With random numbers it is turned and mirrored in the y-x plane.
+        It is turned and mirrored in the y-x plane.
         """
         example, table = self._known[key].example, self._module.architecture
         shape, halo = example.field.shape, table.halo
@@ -391,19 +309,15 @@ class Learner:
             padded(example.classes, start, size, IGNORED).astype(np.int64),
             padded(example.border, start, size, 0),
         ]
-        if rng is not None:
-            turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-            parts = [np.rot90(part, turns, (-2, -1)) for part in parts]
-            parts = [part[..., ::-1] if flip else part for part in parts]
+        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+        parts = [np.rot90(part, turns, (-2, -1)) for part in parts]
+        parts = [part[..., ::-1] if flip else part for part in parts]
         image, classes, border = (
             torch.from_numpy(np.ascontiguousarray(part)).to(self._device)
             for part in parts
         )
-        low = dtype(self._precision)
-        with torch.autocast(self._device.type, low, enabled=low != torch.float32):
-            features = self._before.features(image[None])
-        said = torch.softmax(self._scores(self._before, features), dim=0)
-        return _Patch(features, classes, border, said)
+        said = torch.softmax(self._scores(self._before, image[None]), dim=0)
+        return _Patch(image[None], classes, border, said)
 
     def _state_of_now(self) -> _State | None:
         """Return the state that belongs to what is known now, if there was one."""
@@ -438,19 +352,6 @@ class Learner:
         most = max(_STATE_BYTES // max(state.size, 1), 2)
         while len(self._states) > most:
             self._states.popleft()
-
-
-def _is_found(painted: NDArray[np.bool_], cells: NDArray[np.int32]) -> bool:
-    """Whether a cell is, but for a little, what was painted."""
-    size = int(painted.sum())
-    if size < _SMALLEST:
-        return True
-    counts = np.bincount(cells[painted])
-    counts[0] = 0
-    if not counts.any():
-        return False
-    best = int(counts.argmax())
-    return bool(counts[best] / (size + (cells == best).sum() - counts[best]) >= _IOU)
 
 
 def _difference(scores: Tensor, patch: _Patch) -> Tensor:

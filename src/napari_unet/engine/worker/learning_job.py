@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
     from napari_unet.core.jobs import LearnJob, Place
     from napari_unet.core.model import ModelCard
-    from napari_unet.core.settings import Segmentation
     from napari_unet.engine.worker.model_cache import Context
 
 # What tells a field from all others: files of its image, time point, slice.
@@ -60,7 +59,6 @@ def run(job: LearnJob, context: Context) -> Iterator[Event | None]:
     yield from session.read(job)
     if job.corrections:
         changed = session.correct(job)
-        session.use(job.segmentation, job.images[job.corrections[0].image])
         yield from session.learner.learn(changed)
         yield session.written(job)
     # only now: what broke off is half learnt
@@ -129,14 +127,6 @@ class CorrectedModel:
             if box is not None:
                 changed.append((key, box))
         return changed
-
-    def use(self, settings: Segmentation, image: ImageReference) -> None:
-        """Find cells by settings, made for an image's own pixels, while it learns."""
-        card = self.learner.card
-        factor = self._scales[image] / card.training.scale
-        self.learner.segmentation = settings.for_pixels(
-            [factor] * card.architecture.ndim
-        )
 
     def written(self, job: LearnJob) -> CorrectionsLearnt:
         """Write the model as it is now, unless that is the one it began with."""

@@ -73,7 +73,6 @@ class CorrectionLearning:
         self._models, self._prediction, self._training = models, prediction, training
         self.preferences = preferences
         self.count = 0
-        self._unchanged = False
         self.renewal = Renewal(viewer, images, models, prediction)
         self._ids: list[str] = []  # of the images, by their numbers in corrections
         self._strokes = Corrections(images, self._ids, 2, self._take)
@@ -124,8 +123,6 @@ class CorrectionLearning:
         if self.count == 0 or self._models.selected != self._copy:
             return ""
         learnt = f"{counted(self.count, 'correction')} taken up"
-        if self._unchanged:
-            learnt += " (the last is shown only: the model stays as it was)"
         if self.renewal.running:
             return f"{learnt}; predicting what is in view …"
         older = self.renewal.older
@@ -324,8 +321,6 @@ class CorrectionLearning:
                 f"Corrections are learnt by a copy, {copy.name.removesuffix(SUFFIX)}; "
                 f"{original.card.name} stays as it is.",
             )
-        # it was right already, or not to be learnt without harm elsewhere
-        self._unchanged = event.count > self.count and event.steps == 0
         self.count = event.count
         self._adopt(copy if event.count else original.path)
 
