@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
 _TIP = (
     "What you paint over predicted cells is shown as painted. A copy of the model also "
-    "takes a few steps on it, which are kept only if they bring it right and change "
-    "little else; freer steps cost images that were not corrected 0.02 AP (phase "
-    "contrast). Undo takes all of it back. While a network trains, the training "
-    "learns corrections instead."
+    "takes a few training steps on it, so that it is better at cells of the same kind; "
+    "where nothing is painted it is held as it was. Undo takes all of it back. While a "
+    "network trains, the training learns corrections instead."
 )
 
 
