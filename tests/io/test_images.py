@@ -8,6 +8,7 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import zarr
 
 from napari_unet.core.images.image import Image
@@ -166,6 +167,12 @@ def test_whole_floats_are_labels_and_signed_integers_too(tmp_path: Path) -> None
     labels = read_labels(save(tmp_path / "a.tif", np.array([[0.0, 70000.0]])))
     assert labels.data.dtype == np.uint32
     assert labels.data[0].tolist() == [0, 70000]
+    half = read_labels(save(tmp_path / "h.tif", np.array([[0, 300]], np.float16)))
+    assert half.data[0].tolist() == [0, 300]
+    far = read_labels(save(tmp_path / "f.tif", np.array([[0.0, 1e12]])))
+    assert far.data[0].tolist() == [0, 10**12]
+    with pytest.raises(ValueError, match=r"real numbers above 2\^53 are no exact"):
+        read_labels(save(tmp_path / "g.tif", np.array([[0.0, 1e16]])))
     signed = read_labels(save(tmp_path / "b.tif", np.array([[0, 3]], np.int32)))
     assert signed.data[0].tolist() == [0, 3]
 
@@ -189,9 +196,20 @@ def test_labels_are_integers_from_zero_on(
         read_labels(save(tmp_path / "a.tif", values))
 
 
-def test_labels_in_a_jpeg_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JPEG compression alters labels"):
-        read_labels(tmp_path / "a.jpg")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_a_picture_is_what_it_holds_whatever_its_suffix(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(imagecodecs.png_encode(GREY))
+    np.testing.assert_array_equal(read_labels(path).data, GREY)
+    tifffile.imwrite(path, GREY)
+    np.testing.assert_array_equal(read_labels(path).data, GREY)
+    path.write_bytes(imagecodecs.jpeg_encode(COLOUR))
+    assert read_image(path).axes == "yxc"
+    for one in (path, tmp_path / f"a.{suffix}#1"):
+        with pytest.raises(ValueError, match="JPEG compression alters labels"):
+            read_labels(one)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
@@ -243,6 +261,15 @@ def test_control_characters_of_names_are_escaped(tmp_path: Path, name: str) -> N
         assert str(caught.value).isprintable()
         assert repr(name)[1:-1] in str(caught.value)
         touch(tmp_path, name)
+
+
+def test_a_link_that_leads_nowhere_is_an_image_that_is_missing(tmp_path: Path) -> None:
+    png(tmp_path / "a.png", GREY)
+    (tmp_path / "b.png").symlink_to(tmp_path / "gone.png")
+    for given in (tmp_path, tmp_path / "*.png"):
+        assert [file.name for file in find([given])] == ["a.png", "b.png"]
+    with pytest.raises(FileNotFoundError, match=r"b\.png: there is no such file"):
+        read_image(tmp_path / "b.png")
 
 
 def test_a_folder_named_like_a_file_is_told(tmp_path: Path) -> None:

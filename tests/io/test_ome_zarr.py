@@ -294,3 +294,14 @@ def test_a_damaged_chunk_is_one_sentence_and_a_missing_one_is_zero(
     assert "\n" not in str(told.value)
     chunk.unlink()
     assert not next(read_image(tmp_path / "a.zarr").fields(2)).read().any()
+
+
+def test_what_is_no_array_is_told(tmp_path):
+    with create_zarr(tmp_path / "a.zarr", (4, 5), "yx", "u1"):
+        pass
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    told = group.attrs["ome"]
+    told["multiscales"][0]["datasets"][0]["path"] = ""
+    group.attrs["ome"] = told
+    with pytest.raises(ValueError, match=r"a\.zarr: .* which is no array"):
+        read_image(tmp_path / "a.zarr")

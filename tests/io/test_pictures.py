@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import imagecodecs
+import imageio.v3
 import numpy as np
 import PIL.Image
 import pytest
@@ -180,3 +181,18 @@ def test_of_an_animation_the_first_picture_is_read_with_a_note(tmp_path: Path) -
     image = read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(image.data, GREY)
     assert "animated" in image.notes[0]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("turned", [1, 6])
+def test_a_picture_that_is_to_be_turned_is_read_as_it_is_stored(
+    tmp_path: Path, suffix: str, turned: int
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    exif = PIL.Image.Exif()
+    exif[274] = turned
+    PIL.Image.fromarray(GREY).save(path, exif=exif)
+    image = read_image(path)
+    # as napari reads it
+    np.testing.assert_array_equal(image.data, imageio.v3.imread(path))
+    assert any("turned or mirrored" in note for note in image.notes) == (turned == 6)

@@ -265,7 +265,7 @@ def test_pages_that_the_description_does_not_tell_of_are_read(
     )
     image = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.data, pages)
-    assert "tells of fewer pages than there are" in image.notes[0]
+    assert "tells of other pages than there are" in image.notes[0]
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tif", "tyx").data, pages)
 
 
@@ -380,3 +380,16 @@ def test_a_file_of_one_image_has_no_second(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tif#2")
     with pytest.raises(FileNotFoundError, match=r"b\.tif: there is no such file"):
         find([tmp_path / "b.tif#2"])
+
+
+def test_a_stack_that_lost_a_page_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    """Programs that delete pages leave what the first one says of all."""
+    planes = np.arange(4 * 9 * 9, dtype=np.uint16).reshape(4, 9, 9)
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(planes[:3]):
+            text = '{"shape": [4, 9, 9]}' if number == 0 else None
+            file.write(plane, description=text, metadata=None, compression="zlib")
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, planes[:3])
+    assert "tells of other pages than there are" in image.notes[0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -434,3 +435,53 @@ def test_a_described_stack_that_is_cut_off_is_refused(
 def test_complex_pixels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="pixels must be integers or real numbers"):
         read(tmp_path / "a.tif", np.zeros((4, 5), np.complex64))
+
+
+@pytest.mark.parametrize(
+    "options", [{"rowsperstrip": 16}, {"tile": (16, 16)}, {"compression": "zlib"}]
+)
+def test_empty_parts_of_a_page_are_told(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """As a writer leaves them that did not come to its end."""
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).integers(1, 9, (64, 16), np.uint8)
+    read(path, noise, **{"rowsperstrip": 16, **options})
+    with tifffile.TiffFile(path) as file:
+        tags = file.pages.first.tags
+        counts = tags.get("StripByteCounts") or tags["TileByteCounts"]
+        offset, number = counts.valueoffset, counts.count
+        size = {3: 2, 4: 4}[int(counts.dtype)]
+    with path.open("r+b") as file:
+        file.seek(offset + (number - 2) * size)
+        file.write(bytes(2 * size))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data[:32], noise[:32])
+    assert not np.any(image.data[32:])
+    assert image.notes[0].startswith("2 strips or tiles of it are empty")
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}])
+@pytest.mark.parametrize("silent", ["logger", "all"])
+def test_a_stack_that_is_cut_off_is_refused_where_tifffile_is_silenced(
+    tmp_path: Path, options: dict[str, Any], silent: str
+) -> None:
+    """As other programs silence it; what it logs tells of pages that are lost."""
+    log = logging.getLogger("tifffile")
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(0).random((6, 9, 9), dtype=np.float32)
+    options = {"photometric": "minisblack", "compression": "zlib", **options}
+    tifffile.imwrite(path, noise, **options)
+    path.write_bytes(path.read_bytes()[:1400])
+    try:
+        if silent == "all":
+            logging.disable(logging.CRITICAL)
+        else:
+            log.setLevel(logging.CRITICAL)
+        with pytest.raises(ValueError, match=r"a\.tif: cannot be read as an image"):
+            read_image(path)
+        assert log.manager.disable == (logging.CRITICAL if silent == "all" else 0)
+        assert log.level == (0 if silent == "all" else logging.CRITICAL)
+    finally:
+        logging.disable(logging.NOTSET)
+        log.setLevel(logging.NOTSET)

@@ -12,6 +12,7 @@ from napari_unet.io.units import micrometres
         (0.65, "µm", 0.65),  # U+00B5, the sign
         (0.65, "μm", 0.65),  # U+03BC, the Greek letter
         (0.65, "\\u00B5m", 0.65),  # escaped, as ImageJ writes it
+        (0.65, "Âµm", 0.65),  # in UTF-8, read as Latin-1
         (2, "Micrometers", 2.0),
         (2, "micrometre", 2.0),
         (65, "nm", 0.065),

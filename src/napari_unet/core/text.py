@@ -15,6 +15,11 @@ def printable(name: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))
 
 
+def encodable(name: object) -> str:
+    """Escape bytes of a name that are no letters, which no record can hold."""
+    return str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def counted(number: int, word: str, words: str = "") -> str:
     """Return "1 cell" or "2 cells"; `words` where these are not `word` with an s."""
     return f"{number} {word if number == 1 else words or word + 's'}"
@@ -52,3 +57,11 @@ def reason(error: Exception) -> str:
     """Return the first line of what an error says, or its kind, without full stop."""
     lines = str(error).splitlines() or [type(error).__name__]
     return printable(lines[0]).rstrip(".")
+
+
+def sentence(error: Exception) -> str:
+    """Return what an error says; what the system says in words and numbers as one."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    where = "" if error.filename is None else f"{printable(error.filename)}: "
+    return f"{where}{error.strerror.lower()}."

@@ -21,7 +21,7 @@ import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.images.image import ImageFile
-from napari_unet.core.text import printable, reason
+from napari_unet.core.text import encodable, printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
 from napari_unet.io.pixels import SeveralImagesError
@@ -41,6 +41,16 @@ JPEG = (".jpg", ".jpeg")
 PICTURES = (".png", *JPEG)
 SUFFIXES = (*TIFF, *PICTURES, ".zarr", *catalogue.SUFFIXES)
 _FORMATS = ", ".join(SUFFIXES)
+
+# How files begin whose suffix may be that of another of these.
+_SIGNS = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), ".tif"),
+}
+
+# Not all integers above are real numbers.
+_EXACT = 2**53
 
 # Part of a plane that is checked at a time.
 _CHECKED = (1024, 4096)
@@ -116,7 +126,7 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     """
     pixels = _decode(Path(path))
     with _naming(path):
-        image = pixels.image(image_name(path), axes)
+        image = pixels.image(encodable(image_name(path)), axes)
     where = url_of(path) if is_remote(path) else str(Path(path).absolute())
     return replace(image, file=ImageFile(where, axes))
 
@@ -135,14 +145,14 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
         for values that are negative or no integers.
     """
     path = Path(path)
-    if path.suffix.lower() in JPEG:
+    pixels = _decode(path)
+    if _kind(split_number(path)[0]) in JPEG:
         raise ValueError(
             f"{printable(path)}: JPEG compression alters labels; they are read from "
             "TIFF, PNG and OME-Zarr."
         )
-    pixels = _decode(path)
     with _naming(path):
-        image = pixels.image(image_name(path), axes, labels=True)
+        image = pixels.image(encodable(image_name(path)), axes, labels=True)
         if image.data.dtype.kind == "u" and "c" not in image.axes:
             return image  # nothing can be wrong, so it may stay on disk
         labels = image.read()
@@ -239,11 +249,11 @@ def _all_of(path: Path) -> list[Path]:
     try:
         if path.is_dir():
             marks = ome_zarr.several(path)
-        elif path.suffix.lower() in TIFF:
+        elif (kind := _kind(path)) in TIFF:
             from napari_unet.io import tiff
 
             marks = _numbers(tiff.count(path))
-        elif path.suffix.lower() not in PICTURES:
+        elif kind not in PICTURES:
             marks = _numbers(catalogue.count(path))
     # What is wrong with it is said when it is read.
     except Exception:
@@ -255,12 +265,23 @@ def _numbers(count: int) -> list[str]:
     return [f"#{k}" for k in range(1, count + 1)] if count > 1 else []
 
 
+def _kind(path: Path) -> str:
+    """Return a file's suffix, among TIFF, PNG and JPEG by what it is, as viewers do."""
+    suffix = path.suffix.lower()
+    if suffix not in (*TIFF, *PICTURES) or not path.is_file():
+        return suffix
+    with path.open("rb") as file:
+        begin = file.read(4)
+    found = (kind for sign, kind in _SIGNS.items() if begin.startswith(sign))
+    return next(found, suffix)
+
+
 def _is_image(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    return ome_zarr.is_zarr(path) or (
-        path.is_file() and path.name.lower().endswith(SUFFIXES)
-    )
+    # a link that leads nowhere is an image that is missing, which is said
+    there = path.is_file() or (path.is_symlink() and not path.exists())
+    return ome_zarr.is_zarr(path) or (there and path.name.lower().endswith(SUFFIXES))
 
 
 def _check_readable(path: Path) -> None:
@@ -275,6 +296,8 @@ def _check_readable(path: Path) -> None:
         raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
     if _is_folder(path):
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
+    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+        raise ValueError(f"{shown}: is no file that could be an image.")
     known = path.name.lower().endswith(SUFFIXES) or catalogue.has_bioio()
     if path.is_file() and not known:
         raise ValueError(
@@ -293,17 +316,16 @@ def _decode(given: Path) -> Pixels:
         before = _state(path)
         if is_in_folder(path):
             pixels = ome_zarr.read(path, number)
-        elif path.suffix.lower() in TIFF:
+        elif (kind := _kind(path)) in TIFF:
             from napari_unet.io import tiff
 
             pixels = tiff.read(path, number)
-        elif path.suffix.lower() not in PICTURES:
+        elif kind not in PICTURES:
             pixels = catalogue.read(path, number)
         elif number not in {None, 1}:
             raise SeveralImagesError(f"there is no image #{number}, it holds one")
         else:
-            is_jpeg = path.suffix.lower() in JPEG
-            pixels = (pictures.read_jpeg if is_jpeg else pictures.read_png)(path)
+            pixels = (pictures.read_jpeg if kind in JPEG else pictures.read_png)(path)
         if _state(path) != before:
             raise ValueError("it changed while it was read")
         return pixels
@@ -355,12 +377,20 @@ def _one_channel(labels: NDArray[Any], image: Image) -> NDArray[Any]:
 def _integers(labels: NDArray[Any], name: str) -> NDArray[Any]:
     name = printable(name)
     wrong = labels < 0
-    if labels.dtype.kind == "f":
-        wrong = ~((labels >= 0) & (labels == np.floor(labels)) & (labels < 2**32))
+    real = labels.dtype.kind == "f"
+    if real:
+        wrong = ~(np.isfinite(labels) & (labels >= 0) & (labels == np.floor(labels)))
     if wrong.any():
         value = labels[tuple(np.argwhere(wrong)[0])]
         raise ValueError(f"{name}: labels must be integers from 0 on, found {value}.")
-    return labels.astype(np.uint32) if labels.dtype.kind == "f" else labels
+    if not real:
+        return labels
+    most = float(labels.max())
+    if most > _EXACT:
+        raise ValueError(
+            f"{name}: real numbers above 2^53 are no exact labels, found {most:g}."
+        )
+    return labels.astype(np.uint32 if most < 2**32 else np.uint64)
 
 
 def _blocks(image: Image) -> Iterator[tuple[str, dict[str, int], NDArray[Any]]]:

@@ -73,6 +73,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
         raise ValueError("its description names no array of pixels")
     level = scales["datasets"][0]
     array = _member(group, level["path"])
+    if not isinstance(array, zarr.Array):
+        raise ValueError(f"it tells of {printable(level['path'])}, which is no array")
     # NGFF 0.1 and 0.2 had no axes: they were always these five.
     described = scales.get("axes") or list("tczyx"[-array.ndim :])
     axes = [_letter(axis) for axis in described]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,13 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _PALETTE = 0, 3  # colour types of PNG
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers of JPEG that have no length
 _END = 0xD9
+_EXIF = b"Exif\0\0"
+ORIENTATION = 274  # the tag, of EXIF as of TIFF
+
+TURNED = (
+    "it says that it is to be turned or mirrored to be shown: it is read as it is "
+    "stored, as napari and ImageJ show it; labels need to be of the same orientation."
+)
 
 
 def read_png(path: Path) -> Pixels:
@@ -52,9 +60,30 @@ def read_jpeg(path: Path) -> Pixels:
     data = imagecodecs.jpeg_decode(content)
     if not _ends(content):
         raise ValueError("it is cut off, its end is missing")
+    notes = _orientation_notes(content.partition(_EXIF)[2])
     if data.ndim == 2:
-        return Pixels(data, "yx")
-    return Pixels(data, "yxs", foreign="CMYK" if data.shape[-1] == 4 else "")
+        return Pixels(data, "yx", notes=notes)
+    foreign = "CMYK" if data.shape[-1] == 4 else ""
+    return Pixels(data, "yxs", notes=notes, foreign=foreign)
+
+
+def _orientation_notes(exif: bytes) -> tuple[str, ...]:
+    """Say if a camera notes that a picture is to be turned when it is shown.
+
+    EXIF is laid out as a TIFF. napari, ImageJ and Python show the pixels as they are
+    stored, and so they are read; programs for photographs turn them.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return ()
+    with suppress(struct.error):  # of one that is damaged
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, _, _, turned = struct.unpack_from(f"{order}HHIH", exif, entry)
+            if tag == ORIENTATION:
+                return () if turned < 2 else (TURNED,)  # 0 is no orientation
+    return ()
 
 
 def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
@@ -77,7 +106,8 @@ def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
 
 def _notes(chunks: list[tuple[bytes, bytes]]) -> tuple[str, ...]:
     animated = any(name == b"acTL" for name, _ in chunks)
-    return ("it is animated: its first picture is read.",) if animated else ()
+    notes = ("it is animated: its first picture is read.",) if animated else ()
+    return notes + _orientation_notes(dict(chunks).get(b"eXIf", b""))
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

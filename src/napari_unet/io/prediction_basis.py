@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.core.text import encodable
 from napari_unet.io.names import split_number
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.remote import absolute
@@ -81,17 +82,17 @@ class PredictionBasis:
             return
         rows = [
             PredictedFile(
-                file=str(absolute(file)),
+                file=encodable(absolute(file)),
                 axes=axes,
                 results={
-                    f"{path.parent.name}/{path.name}": content_stamp(path)
+                    encodable(f"{path.parent.name}/{path.name}"): content_stamp(path)
                     for path in folder.results(file)
                 },
             )
             for file in files
         ]
         predicted = PredictedRun(
-            output=str(folder.folder.absolute()),
+            output=encodable(folder.folder.absolute()),
             kinds=folder.kinds,
             settings=self.settings,
             segmentation=self.segmentation,

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from napari_unet.core.images.image import Field as ImageField
 from napari_unet.core.images.image import ImageFile
 from napari_unet.core.settings import explain
-from napari_unet.core.text import printable
+from napari_unet.core.text import encodable, printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.io.atomic import atomic, make_folder
 from napari_unet.io.images import read_image
@@ -265,7 +265,7 @@ class _Writer:
                 )
         return LearntImage(
             name=image.name,
-            file=file and file.path,
+            file=file and encodable(file.path),
             axes=image.axes,
             given_axes=file and file.axes,
             spacing_um=image.known_um,

@@ -50,7 +50,8 @@ def write_table(
     written = text.getvalue()
     with atomic(path) as temporary:
         encoding = "utf-8" if written.isascii() else "utf-8-sig"
-        temporary.write_text(written, encoding=encoding, newline="")
+        # names of files may have bytes of no letter
+        temporary.write_text(written, encoding, "backslashreplace", newline="")
 
 
 def write_points(

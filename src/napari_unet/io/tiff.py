@@ -10,7 +10,7 @@ import logging
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
-from threading import Lock
+from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ import tifffile
 
 from napari_unet.core.text import counted, reason
 from napari_unet.io import ome_sets
+from napari_unet.io.pictures import ORIENTATION, TURNED
 from napari_unet.io.pixel_size import sizes_um
 from napari_unet.io.pixels import Pixels, chosen
 from napari_unet.io.readers.file_image import MAPPED_FROM_BYTES, OnDisk
@@ -39,11 +40,13 @@ DECODED_TO_BYTES = 2**31
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
+_TOO_FEW_PAGES = "shaped series failed to reshape"
+_ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES)
 
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
-_TOO_FEW = f"its description tells of fewer pages than there are: {_AS_THEY_COME}"
-_DESCRIBED = {"ome", "imagej"}
+_TOO_FEW = f"its description tells of other pages than there are: {_AS_THEY_COME}"
+_DESCRIBED = {"ome", "imagej", "shaped"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +100,9 @@ def read(path: Path, number: int | None = None) -> Pixels:
         images = [(e.first.name or "", e.shape, e.first.dtype) for e in entries]
         entry = entries[chosen(images, number, path.name)]
         for series in entry.series:
-            _check_pages(file, series)
+            notes += _check_pages(file, series)
+        if entry.first.keyframe.tags.valueof(ORIENTATION, 1) > 1:
+            notes += (TURNED,)
         sizes = {} if misread else _sizes(file, entry)
         pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
         return with_meaning(pixels, entry.first)
@@ -203,14 +208,17 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     if _BROKEN_CHAIN not in errors:
         return ()
     chained = file.series[0].kind in {"generic", "uniform"} or len(file.series) > 1
-    if chained and pages > 1:
+    if chained and (pages > 1 or _TOO_FEW_PAGES in errors):
         raise ValueError(f"it is cut off after page {pages}")
     # Some programs write nonsense behind the only page.
     return ("what follows its first page cannot be found: pages may be missing.",)
 
 
-def _check_pages(file: Any, series: Any) -> None:
-    """Refuse pages that would be read as black, or as far as they reach."""
+def _check_pages(file: Any, series: Any) -> tuple[str, ...]:
+    """Refuse pages that would be read as black, or as far as they reach.
+
+    Parts of pages that hold nothing may be so by right; of them it is said.
+    """
     pages = series.pages
     lost = sum(page is None for page in pages)
     if lost:
@@ -218,33 +226,81 @@ def _check_pages(file: Any, series: Any) -> None:
             f"{lost} of the {len(pages)} planes that it tells of are not in it"
         )
     if series.dataoffset is not None:
-        return  # in one piece: reading it fails if anything is missing
+        return ()  # in one piece: reading it fails if anything is missing
+    empty = 0
     for page in pages:
         if page.parent is not file:
             continue  # of another file of the set
         ends = map(sum, zip(page.dataoffsets, page.databytecounts, strict=False))
         if max(ends, default=0) > file.filehandle.size:
             raise ValueError(f"it is cut off in page {page.index + 1}")
+        empty += sum(size == 0 for size in page.databytecounts)
+    if not empty:
+        return ()
+    parts = counted(empty, "strip or tile of it is", "strips or tiles of it are")
+    return (f"{parts} empty, as after writing that broke off: 0 is read there.",)
 
 
 @contextmanager
 def _collected_errors() -> Iterator[set[str]]:
     """Collect which of these errors tifffile logs, as it raises none of them."""
     errors: set[str] = set()
+    thread = get_ident()
 
     def note(record: logging.LogRecord) -> bool:
+        if record.thread != thread:
+            return True  # about another file
         message = record.getMessage()
-        known = {e for e in (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT) if e in message}
+        known = {e for e in _ERRORS if e in message}
         errors.update(known)
         # What is said of OME's description is checked here, and becomes a sentence.
-        return not known and " OME series " not in message
+        return not known and " OME series " not in message and _LOUD.is_wanted(record)
 
     log = logging.getLogger("tifffile")
     log.addFilter(note)
     try:
-        yield errors
+        with _LOUD.kept():
+            yield errors
     finally:
         log.removeFilter(note)
+
+
+class _Loud:
+    """Has tifffile log its errors also where a program has silenced it, as many do."""
+
+    def __init__(self) -> None:
+        self._log = logging.getLogger("tifffile")
+        self._lock, self._readers = Lock(), 0
+        self._before = 0, 0, False
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Log errors meanwhile; several threads may ask for it."""
+        log = self._log
+        with self._lock:
+            if not self._readers:
+                self._before = log.level, log.manager.disable, log.disabled
+                log.setLevel(min(log.getEffectiveLevel(), logging.ERROR))
+                logging.disable(min(log.manager.disable, logging.ERROR - 1))
+                log.disabled = False
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if not self._readers:
+                    level, silent, log.disabled = self._before
+                    log.setLevel(level)
+                    logging.disable(silent)
+
+    def is_wanted(self, record: logging.LogRecord) -> bool:
+        """Whether what is logged would be without this."""
+        level, silent, disabled = self._before
+        return not disabled and record.levelno > silent and record.levelno >= level
+
+
+_LOUD = _Loud()
 
 
 def _data(file: Any, entry: _Entry) -> ArrayLike:

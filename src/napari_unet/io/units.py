@@ -72,7 +72,10 @@ def micrometres(length: float, unit: str) -> float | None:
     """
     if not math.isfinite(length) or length <= 0:
         return None
-    size = _size(unit.strip().replace("\\u00B5", "µ").replace("μ", "µ"))
+    # "Âµ" is µ in UTF-8 that was taken for Latin-1
+    for written in ("\\u00B5", "μ", "Âµ"):
+        unit = unit.replace(written, "µ")
+    size = _size(unit.strip())
     found = None if size is None else length * size
     return found if found and math.isfinite(found) else None
 

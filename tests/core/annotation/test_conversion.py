@@ -12,6 +12,7 @@ from napari_unet.core.annotation.conversion import (
     from_polygons,
     from_semantic,
 )
+from napari_unet.core.annotation.label_kind import guess
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Annotation
@@ -197,3 +198,13 @@ def test_other_kinds_and_too_many_names_are_refused() -> None:
         convert(mask, "labels")
     with pytest.raises(ValueError, match=r"binary have one class, found \['a', 'b'\]"):
         convert(mask, "binary", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("u4", 2**32 - 1), ("i4", 2**31 - 1), ("u8", 2**64 - 1), ("u4", 3 * 10**9)],
+)
+def test_the_value_of_a_binary_mask_may_be_any(dtype: str, value: int) -> None:
+    mask = np.array([[value, 0], [0, value]], dtype)
+    assert guess([mask]) == "binary"
+    assert from_binary(mask).labels.tolist() == [[2, 1], [1, 3]]

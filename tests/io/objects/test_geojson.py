@@ -248,3 +248,20 @@ def test_a_sample_of_another_program_has_the_objects_of_its_label_image() -> Non
     labels = read_labels(SAMPLES / "labels_imagej.tif")
     read = geojson.read(SAMPLES / "labels_qupath.geojson", labels).labels
     np.testing.assert_array_equal(read.read(), labels.read())
+
+
+def test_a_feature_alone_is_read(path: Path) -> None:
+    path.write_text(json.dumps(feature(square(1, 1), name="7")))
+    labels = geojson.read(path, Image(np.zeros((4, 4), np.uint8), "yx")).labels
+    assert labels.read().tolist() == [
+        [0, 0, 0, 0],
+        [0, 7, 7, 0],
+        [0, 7, 7, 0],
+        [0, 0, 0, 0],
+    ]
+
+
+def test_the_name_of_the_image_may_have_bytes_of_no_letter(path: Path) -> None:
+    labels = Image(np.ones((2, 2), np.uint8), "yx", name="caf\udce9")
+    geojson.write(path, Objects(labels))
+    assert geojson.read(path, labels).labels.read().all()

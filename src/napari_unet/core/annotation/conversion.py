@@ -66,7 +66,7 @@ def whole_numbers(mask: NDArray[Any]) -> NDArray[np.integer]:
     if mask.dtype.kind not in "buif":
         raise ValueError(f"the values of a mask are whole numbers, found {mask.dtype}.")
     low, high = (mask.min(), mask.max()) if mask.size else (0, 0)
-    if low < 0 or (mask.dtype.kind == "f" and high > _EXACT):
+    if low < 0 or (mask.dtype.kind == "f" and float(high) > _EXACT):
         raise ValueError(
             f"the values of a mask are whole numbers from 0 on, found {low} to {high}."
         )
@@ -87,7 +87,7 @@ def from_binary(mask: NDArray[Any], name: str = "cells") -> Annotation:
 
     A ValueError says that there are several values above 0.
     """
-    values = _whole(mask)
+    values = whole_numbers(np.asarray(mask))
     found = np.unique(values[values > 0])
     if len(found) > 1:
         raise ValueError(

@@ -15,7 +15,7 @@ import numpy as np
 from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
-from napari_unet.core.text import counted, printable
+from napari_unet.core.text import counted, encodable, printable
 from napari_unet.io.atomic import atomic
 from napari_unet.io.objects.found import Found, painted
 from napari_unet.io.objects.json_file import load, text
@@ -64,7 +64,10 @@ def read(path: Path, like: Image | None = None) -> Objects:
     content = load(path)
     damaged = f"{printable(path)}: is no GeoJSON of objects"
     try:
-        features = content["features"] if isinstance(content, dict) else content
+        features = content
+        if isinstance(content, dict):
+            alone = content.get("type") == "Feature"
+            features = [content] if alone else content["features"]
         features = list(_flat(features))
         types = [_type(feature) for feature in features]
         cells = any(found in _CELLS for found in types)
@@ -106,7 +109,8 @@ def _feature(
         "plane": {"c": -1, "z": plane.z, "t": plane.t},
     }
     # the same object has the same id when it is written again
-    id_ = uuid5(NAMESPACE_OID, f"{objects.labels.name} {label} {text(geometry)}")
+    name = encodable(objects.labels.name)
+    id_ = uuid5(NAMESPACE_OID, f"{name} {label} {text(geometry)}")
     properties: dict[str, Any] = {"objectType": "detection", "name": str(label)}
     if (kind := objects.class_named(label)) is not None:
         properties["classification"] = _classification(kind)
