@@ -10,6 +10,7 @@ import tifffile
 
 from napari_unet.cli.pairing import pair_files
 from napari_unet.io.export import write_weights
+from napari_unet.io.ome_zarr import create_zarr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -268,3 +269,43 @@ def test_files_may_be_compared_with_themselves(tmp_path: Path) -> None:
     put(tmp_path, "a.tif b.tif")
     found = pair_files([tmp_path], [tmp_path])
     assert [a.name for a, b in found.pairs if a == b] == ["a.tif", "b.tif"]
+
+
+def test_folders_that_are_there_are_no_part_of_a_pattern(tmp_path: Path) -> None:
+    put(tmp_path, "data[a]/x.tif data[a]/y.tif masks/x.tif masks/y.tif")
+    found = pair_files([f"{tmp_path}/data[a]/*.tif"], [f"{tmp_path}/masks/*.tif"])
+    assert [a.name for a, _ in found.pairs] == ["x.tif", "y.tif"]
+    # one image in a file whose name has brackets is named itself
+    put(tmp_path, "i[1].tif l.tif")
+    image, label = tmp_path / "i[1].tif#1", tmp_path / "l.tif"
+    assert pair_files([image], [label]).pairs == ((image, label),)
+
+
+def test_all_images_of_two_files_that_are_named_are_pairs(tmp_path: Path) -> None:
+    for name in ("scan.tif", "cells.tif"):
+        with tifffile.TiffWriter(tmp_path / name) as file:
+            for width in (4, 5):
+                file.write(np.zeros((4, width), np.uint8), metadata=None)
+    found = pair_files([f"{tmp_path}/scan.tif#*"], [f"{tmp_path}/cells.tif#*"])
+    assert [(a.name, b.name) for a, b in found.pairs] == [
+        ("scan.tif#1", "cells.tif#1"),
+        ("scan.tif#2", "cells.tif#2"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["cells", "0"])
+def test_labels_in_an_ome_zarr_are_called_as_their_image(
+    tmp_path: Path, name: str
+) -> None:
+    for image in ("d1/a_1.zarr", "d2/a_1.zarr", "d2/a_2.zarr"):
+        folder = tmp_path / image
+        for one in (folder, folder / "labels" / name):
+            one.parent.mkdir(parents=True, exist_ok=True)
+            with create_zarr(one, (4, 4), "yx", np.uint8):
+                pass
+    found = pair_files([f"{tmp_path}/*/*.zarr"], [f"{tmp_path}/*/*.zarr/labels/{name}"])
+    assert len(found.pairs) == 3
+    assert all(b == a / "labels" / name for a, b in found.pairs)
+    # a field, or labels, may be named itself
+    image, labels = found.pairs[0]
+    assert pair_files([image], [labels]).pairs == ((image, labels),)

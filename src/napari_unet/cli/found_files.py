@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from glob import has_magic
 from os.path import commonpath
@@ -40,7 +41,7 @@ def found_files(
 
     `movies` is as of `label_files.find_labels`.
     """
-    named = [Path(g) for g in given if not _is_pattern(g) and _is_file(Path(g))]
+    named = [_file_of(Path(g)) for g in given if _first_open(g) is None and _is_file(g)]
     above = Path(commonpath([file.absolute().parent for file in named] or [Path("/")]))
     found: dict[Path, FoundFile] = {}
     for one in given:
@@ -72,21 +73,19 @@ def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
 
     `above` is the folder that all files are in which were named themselves.
     """
-    file, _ = split_number(path)
-    file = [file, *(f for f in file.parents if is_zarr(f))][-1]
-    name = normalize("NFC", image_name(path))
+    file = _file_of(path)
+    name = normalize("NFC", image_name(_image_around(path)))
     folders: tuple[str, ...] = ()
     rest: str | None = name[len(normalize("NFC", image_name(file))) :]
-    if _is_pattern(given):
+    if (fixed := _first_open(given)) is not None:
         parts = Path(given).parts
-        fixed = next(k for k, part in enumerate(parts) if has_magic(part))
         # where any depth is meant, the last part is the file's
         end = None if parts[-1] == "**" else -1
         depth = end if "**" in parts else len(file.parts) - 1
         folders = _matched(parts[fixed:depth], file.parts[fixed:-1])
         if has_magic("".join(parts[-1:] if "**" in parts else parts[depth:])):
             rest = None
-    elif _is_file(Path(given)):
+    elif _is_file(given):
         folders = file.absolute().parent.relative_to(above).parts
     else:
         rest = None
@@ -96,12 +95,40 @@ def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
     return FoundFile(path, file, folders, name, rest, shown)
 
 
-def _is_pattern(given: str | Path) -> bool:
-    return has_magic(str(given)) and not Path(given).exists()
+def _file_of(path: Path) -> Path:
+    """Return the file that an image is in, or the outermost OME-Zarr."""
+    file, _ = split_number(path)
+    return [file, *(folder for folder in file.parents if is_zarr(folder))][-1]
 
 
-def _is_file(path: Path) -> bool:
+def _image_around(path: Path) -> Path:
+    """Return the OME-Zarr image that labels are in, or the path itself."""
+    image = path.parent.parent
+    return image if path.parent.name == "labels" and is_zarr(image) else path
+
+
+def _first_open(given: str | Path) -> int | None:
+    """Return which part of a path is the first that stands for any name; None if none.
+
+    What is there stands for itself, see `names.glob_pattern`.
+    """
+    parts = Path(given).parts
+    if _unmarked(given).exists():
+        return None
+    there = (k for k in range(len(parts), 0, -1) if Path(*parts[:k]).is_dir())
+    begin = next(there, 0)
+    return next((k for k in range(begin, len(parts)) if has_magic(parts[k])), None)
+
+
+def _is_file(given: str | Path) -> bool:
+    path = _unmarked(given)
     return is_zarr(path) or not path.is_dir()
+
+
+def _unmarked(given: str | Path) -> Path:
+    """Return a path without the number, or the star, of images in it."""
+    path = Path(given)
+    return path if path.exists() else Path(re.sub(r"#(\*|\d+)$", "", str(given)))
 
 
 def _matched(pattern: tuple[str, ...], folders: tuple[str, ...]) -> tuple[str, ...]:

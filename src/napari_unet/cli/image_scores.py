@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ def are_images(predictions: str | Path) -> bool:
     images in it, or files in that.
     """
     folder = named = Path(predictions)
-    if has_magic(str(named)) or not named.is_dir() or named.suffix == ".zarr":
+    if not named.is_dir() or named.suffix == ".zarr":
         named = named.parent
     if named.name == IMAGE and (named.parent / RECORD).is_file():
         return True

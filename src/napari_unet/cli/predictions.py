@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -60,7 +59,7 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     if found:
         return Source(path / found[0], found[0])
     named = path.name
-    if has_magic(str(path)) or not path.is_dir() or path.suffix == ".zarr":
+    if not path.is_dir() or path.suffix == ".zarr":
         named = path.parent.name
     saved_kind = named if named in KINDS else None
     if there or (saved_kind is not None and saved_kind not in SOURCES[wants]):
@@ -76,6 +75,11 @@ class Predictions:
 
     `pairs` are their files and those of the truth, whose axes are `axes`: objects in
     other programs' files are of images of the size of these.
+
+    Attributes
+    ----------
+    of_cells : bool
+        Whether they are outlines, which are of cells.
     """
 
     def __init__(
@@ -86,7 +90,7 @@ class Predictions:
         axes: str | None = None,
     ) -> None:
         self.saved_kind = saved_kind
-        self._of_cells = known_kind([file for file, _ in pairs]) is not None
+        self.of_cells = known_kind([file for file, _ in pairs]) is not None
         self.images = [
             read_named(
                 file, like=read_named(truth, axes) if needs_image(file) else None
@@ -104,7 +108,7 @@ class Predictions:
         Where masks leave it open they are ids, or classes if those of the truth are.
         Classes are not above the number of those of the truth, if they can be ids.
         """
-        if self.saved_kind == "instances" or self._of_cells:
+        if self.saved_kind == "instances" or self.of_cells:
             return "instances"
         if self.saved_kind is not None:
             return "semantic" if len(self.values()) > 1 else "binary"
