@@ -11,7 +11,12 @@ from napari_unet.cli.progress import ProgressLine
 from napari_unet.cli.training_source import source_of
 from napari_unet.core.text import counted
 from napari_unet.io.atomic import check_separate
-from napari_unet.io.bundle import Bundle, write_bundle, write_images
+from napari_unet.io.bundle import (
+    Bundle,
+    check_replaceable,
+    write_bundle,
+    write_images,
+)
 from napari_unet.io.images import find, read_image
 from napari_unet.io.names import image_name
 from napari_unet.io.pretrained import model_path
@@ -37,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     for name in ("resume", "on", "queue", "events", "orders"):
         if getattr(options, name):
             raise ValueError(f"--{name} is for train: a bundle is only written.")
+    check_replaceable(options.output)
     line, report = ProgressLine(), {}
     if options.model is not None:
         written = _images(options)

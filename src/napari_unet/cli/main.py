@@ -74,22 +74,22 @@ def _run(given: list[str]) -> int:
     # imported here: what is loaded from now on can be interrupted like all else
     from pydantic import ValidationError
 
-    from napari_unet.cli.options import check_json
+    from napari_unet.cli.options import check_report
     from napari_unet.core.settings import explain
+    from napari_unet.core.text import sentence
 
     options = _parsed(given)
     try:
         _check_alone(options.command)
-        check_json(getattr(options, "json", None))
+        check_report(getattr(options, "json", None), "--json")
+        check_report(getattr(options, "events", None), "--events", appended=True)
         status: int = options.run(options)
     except ValidationError as error:
         return _fail(explain(error))
     except MemoryError as error:
         return _fail(str(error) or "the memory does not suffice.")
-    except OSError as error:
-        return _fail(_sentence(error))
-    except ValueError as error:
-        return _fail(str(error))
+    except (OSError, ValueError) as error:
+        return _fail(sentence(error))
     except ModuleNotFoundError as error:
         return _fail(str(error))
     except Exception as error:
@@ -137,13 +137,6 @@ def _parsed(given: list[str]) -> argparse.Namespace:
             command.add_options(sub)
             sub.set_defaults(run=command.run, command=name)
     return parser.parse_args(given)
-
-
-def _sentence(error: OSError) -> str:
-    """Return what the system says in words; what this program says is a sentence."""
-    if error.strerror is None or error.filename is None:
-        return str(error)
-    return f"{error.filename}: {error.strerror.lower()}."
 
 
 def _fail(sentence: str) -> int:

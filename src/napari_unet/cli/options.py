@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+from napari_unet import __version__
 from napari_unet.io.atomic import atomic, check_writable
 from napari_unet.io.pretrained import PRETRAINED
 
@@ -23,6 +25,11 @@ MODEL_HELP = (
     "model file, also of another program, or the name of a pretrained model: "
     f"{' or '.join(PRETRAINED)}"
 )
+
+# What reports begin with, and each line of a list of events.
+_MARK = "napari-unet"
+_REPORT = re.compile(rb'\{\s*"(napari-unet|event|ended)":')
+_BEGIN = 1024
 
 
 def add_settings(
@@ -164,13 +171,17 @@ def json_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def check_json(path: str | None) -> None:
-    """Find out before the work whether its report can be written where `--json` says.
+def check_report(
+    path: str | Path | None, option: str, *, appended: bool = False
+) -> None:
+    """Find out before the work whether a report can be written where an option says.
+
+    What is `appended` may go into a pipe or to a terminal.
 
     Raises
     ------
     ValueError
-        There is a file that holds no JSON, such as an image or a model.
+        Something else than a report of ours is there, such as an image or a model.
     OSError
         It cannot be written.
     """
@@ -178,16 +189,24 @@ def check_json(path: str | None) -> None:
         return
     file = Path(path)
     if file.is_dir():
-        raise ValueError(f"--json takes a file to write to, found the folder {path}.")
-    if file.exists():
-        with file.open("rb") as opened:
-            begin = opened.read(1024).lstrip()
-        if begin and begin[:1] not in (b"{", b"["):
-            raise ValueError(
-                f"--json {path}: is there already and is no JSON file, so it is not "
-                "replaced; name another file."
-            )
+        raise ValueError(f"{option} takes a file to write to, found the folder {path}.")
+    if file.exists() and not file.is_file() and appended:
+        return
+    if file.exists() and not _is_report(file):
+        raise ValueError(
+            f"{option} {path}: is there already and is no report of napari-unet, so it "
+            "is not replaced; name another file."
+        )
     check_writable(file)
+
+
+def _is_report(file: Path) -> bool:
+    """Whether a file begins as reports and lists of events do, or is empty."""
+    if not file.is_file():  # a device may be waited for
+        return False
+    with file.open("rb") as opened:
+        begin = opened.read(_BEGIN).lstrip()
+    return not begin or _REPORT.match(begin) is not None
 
 
 def _add(
@@ -216,7 +235,7 @@ def write_json(report: Mapping[str, Any], path: str | None) -> None:
     """Write a report where `--json` says, if it was given."""
     if path is None:
         return
-    text = json.dumps(report, indent=2) + "\n"
+    text = json.dumps({_MARK: __version__, **report}, indent=2) + "\n"
     if path == "-":
         sys.stdout.write(text)
     else:

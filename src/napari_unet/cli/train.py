@@ -167,6 +167,8 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
     source = source_of(options, checkpoint, goes_on=goes_on)
     if goes_on and not checkpoint.exists():
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
+    if not goes_on:
+        check_replaceable(checkpoint)
     leads = member is None or member.rank == 0
     if leads:
         remove_strays(options.output.parent)

@@ -65,6 +65,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         removed and `path` is as before.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OSError(f"{path}: is no file, and nothing is written in its place.")
     temporary = path.with_name(f".napari-unet-{uuid4().hex}.part")
     try:
         with explained(path, temporary):

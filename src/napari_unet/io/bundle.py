@@ -199,6 +199,15 @@ def is_bundle(path: str | Path) -> bool:
         return False
 
 
+def check_replaceable(path: Path) -> None:
+    """Refuse, with a FileExistsError, to write a bundle over what is none."""
+    if path.exists() and not is_bundle(path):
+        raise FileExistsError(
+            f"{path}: is there already and is no bundle, so it is not replaced; name "
+            "another file."
+        )
+
+
 class Bundle:
     """A bundle that was written, open for reading.
 

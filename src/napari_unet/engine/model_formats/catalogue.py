@@ -6,6 +6,7 @@ both; a module of its own is imported when a file may be of it.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib import import_module
@@ -93,12 +94,14 @@ class ModelFormat:
         return model
 
     def check_target(self, path: Path, model: Path) -> None:
-        """Refuse to write to a file of another end, or over the model that is read.
+        """Refuse to write to a file of another end, or over what is not ours.
 
         Raises
         ------
         ValueError
-            It is one of these; says which.
+            The end is another, or it is the model that is read; says which.
+        FileExistsError
+            There is a file that this program did not write.
         """
         ends = [end for end in self.written if path.name.lower().endswith(end)]
         if not ends:
@@ -106,8 +109,16 @@ class ModelFormat:
                 f"{path}: the name of a model of {self.title} ends in "
                 f"{' or '.join(self.written)}."
             )
-        for end in self.written:
-            check_separate(path.with_name(path.name[: -len(ends[0])] + end), [model])
+        stem = path.name[: -len(ends[0])]
+        targets = [path.with_name(stem + end) for end in self.written]
+        for target in targets:
+            check_separate(target, [model])
+        there = [target for target in targets if target.exists()]
+        if there and not any(map(_is_ours, there)):
+            raise FileExistsError(
+                f"{there[0]}: is there already and is no model that napari-unet wrote, "
+                "so it is not replaced; name another file."
+            )
 
     def write(
         self, model: Model, path: Path, publication: Publication | None = None
@@ -192,6 +203,11 @@ MODEL_FORMATS: dict[str, ModelFormat] = {
         "nnunet",
     ),
 }
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a file names this program, as one of all that it writes for others."""
+    return path.is_file() and bool(re.search(rb"napari[-_]unet", path.read_bytes()))
 
 
 def _unsaid(card: ModelCard) -> tuple[str, ...]:
