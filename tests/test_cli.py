@@ -317,7 +317,7 @@ def test_a_report_that_cannot_be_written_is_found_out_before_the_work(
     for report, sentence in (
         (tmp_path / "none" / "r.json", "its folder does not exist"),
         (tmp_path, "found the folder"),
-        (label, "is no JSON file, so it is not replaced"),
+        (label, "is no report of napari-unet, so it is not replaced"),
     ):
         told = failing(capsys, command, *arguments, "--json", report)
         assert sentence in told
@@ -1021,3 +1021,67 @@ def test_next_tells_which_tiles_to_annotate(
     assert "model is unsure of" in told.err
     assert main(["next", images, "--count", "0"]) == 1
     assert "--count is 1 or more, found 0" in capsys.readouterr().err
+
+
+def test_one_bad_image_is_told_and_tiles_of_the_others_are_suggested(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, report = tmp_path / "images", tmp_path / "r.json"
+    shutil.copytree(data / "images", images)
+    (images / "field1.tif").write_bytes(b"")
+    assert main(["next", str(images), "--json", str(report)]) == 1
+    assert f"{images / 'field1.tif'}: cannot be read" in capsys.readouterr().err
+    found = json.loads(report.read_text())
+    assert {Path(t["image"]).name for t in found["tiles"]} == {
+        "field0.tif",
+        "field2.tif",
+    }
+    assert len(found["problems"]) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are letters there")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a\nb", b"\xc3\xbc" * 120, b"n" * 240])
+def test_everything_is_written_of_a_file_of_any_name(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: bytes
+) -> None:
+    image = tmp_path / f"{os.fsdecode(name)}.tif"
+    try:
+        shutil.copy(data / "images" / "field0.tif", image)
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    command = ["predict", str(data / "model.safetensors"), str(image), "--output"]
+    command += [str(tmp_path / "o"), "--save", "instances,table,points,geojson"]
+    for _ in range(2):
+        assert main([*command, "--device", "cpu"]) == 0
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_a_name_too_long_for_a_result_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / f"{'n' * 245}.tif"
+    shutil.copy(data / "images" / "field0.tif", image)
+    command = ("predict", data / "model.safetensors", image, "--output", tmp_path / "o")
+    capsys.readouterr()
+    assert main([*map(str, command), "--save", "ome-zarr", "--device", "cpu"]) == 1
+    told = capsys.readouterr().err
+    assert "_labels.ome.zarr: file name too long." in told
+    assert "Errno" not in told
+
+
+def test_a_table_of_a_person_is_found_before_the_work(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "o"
+    output.mkdir()
+    (output / "summary.csv").write_text("mine")
+    command = (
+        "predict",
+        data / "model.safetensors",
+        data / "images",
+        "--save",
+        "table",
+    )
+    told = failing(capsys, *command, "--output", output)
+    assert "summary.csv is no summary of this program" in told
+    assert [file.name for file in output.iterdir()] == ["summary.csv"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from shutil import copytree
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
 
-from napari_unet.cli.evaluate import evaluate
+from napari_unet.cli.evaluate import Evaluation, evaluate
 from napari_unet.cli.main import main
 from napari_unet.io.export import write_labels, write_probabilities
 from napari_unet.io.provenance import Provenance
@@ -80,6 +81,9 @@ def test_a_prediction_is_the_same_by_whatever_it_is_named(
     kinds = ("probabilities", "classes", "instances")
     places = [predicted, *(predicted / kind for kind in kinds)]
     places += [predicted / "instances" / "a.tif"]
+    copy = tmp_path / "o[1]"  # which is no pattern
+    copytree(predicted, copy)
+    places += [copy, *(copy / kind for kind in kinds)]
     for place in places:
         assert evaluate(place, truth, ["iou"])["iou"] == IOU
         assert evaluate(place, truth, ["pixel_error@0.5"]) == {
@@ -300,3 +304,13 @@ def test_specks_can_be_left_out_of_a_second_score(
     assert "at least 1 pixel, found 0" in capsys.readouterr().err
     assert main([*command, str(report), "--ignore-below", "2", "--metric", "iou"]) == 1
     assert "--ignore-below is for ap, the metrics are iou" in capsys.readouterr().err
+
+
+def test_that_there_is_no_object_at_all_is_said(tmp_path: Path) -> None:
+    p, t = (save(tmp_path / n, a=np.zeros((9, 9), np.uint8)) for n in "pt")
+    evaluation = Evaluation(p, [t])
+    assert evaluation.scores(["ap"])["ap@0.5"] == 0.0
+    assert any("there is no object" in note for note in evaluation.notes)
+    evaluation = Evaluation(p, [save(tmp_path / "u", a=np.eye(9, dtype=np.uint8))])
+    evaluation.scores(["ap"])
+    assert not any("there is no object" in note for note in evaluation.notes)

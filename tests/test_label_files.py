@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import tifffile
 
 from napari_unet.cli.main import main
+from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -195,3 +198,48 @@ def test_images_of_equal_names_are_told_apart_in_errors(
     told = capsys.readouterr().err
     assert f"{tmp_path / '2' / 'image.tif'}: pixels must be finite numbers" in told
     assert "y=3, x=7" in told
+
+
+def test_a_stack_of_labels_has_the_times_of_its_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    movie = np.stack([CELLS, np.roll(CELLS, 3), CELLS, CELLS])
+    labels = save(tmp_path / "l", a=movie)  # which does not say what its axis is
+    (tmp_path / "i").mkdir()
+    for axes in ("TYX", "ZYX"):
+        tifffile.imwrite(
+            tmp_path / "i" / "a.ome.tif", movie * 50, metadata={"axes": axes}
+        )
+        assert train(tmp_path / "i", labels, tmp_path / "m.safetensors") == 0
+        said = "its slices are taken for times, as its image has them."
+        assert (said in capsys.readouterr().err) == (axes == "TYX")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are letters there")
+def test_files_may_have_names_with_bytes_of_no_letter(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.tif")
+    images, labels = save(tmp_path / "i", a=CELLS), save(tmp_path / "l", a=CELLS)
+    try:
+        for folder in (images, labels):
+            (folder / "a.tif").rename(folder / name)
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    model = tmp_path / "m.safetensors"
+    assert train(images, labels, model) == 0
+    assert read_card(model).images[0].name == "caf\\udce9"
+    command = ["predict", model, images / name, "--output", tmp_path / "o"]
+    assert main([str(part) for part in command]) == 0
+
+
+def test_all_files_that_cannot_be_read_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = save(tmp_path / "i", a=CELLS, b=CELLS, c=CELLS)
+    labels = save(tmp_path / "l", a=CELLS, b=CELLS, c=CELLS)
+    for name in "ac":
+        (images / f"{name}.tif").write_bytes(b"")
+    assert train(images, labels, tmp_path / "m.safetensors") == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"napari-unet: 2 files cannot be used. {images}/a.tif: ")
+    assert f"{images}/c.tif: cannot be read" in told
+    assert f"{images}/b.tif" not in told

@@ -330,3 +330,23 @@ def test_border_weights_need_a_label_image(
     assert main(["weights", str(file), "--output", str(tmp_path / "w.tif")]) == 1
     assert "outlines do not tell the size" in capsys.readouterr().err
     assert not (tmp_path / "w.tif").exists()
+
+
+def test_an_object_in_two_pieces_is_one_for_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = np.zeros((48, 50), np.uint8)
+    cells[5:20, 5:20] = cells[5:20, 22:37] = 1  # a mask of one value it is not
+    file = written(tmp_path / "a_coco.json", cells)
+    weights = []
+    for options in ([], ["--labels", "instances"], ["--labels", "binary"]):
+        output = tmp_path / f"{len(weights)}.tif"
+        command = ["weights", str(file), "--output", str(output), *options]
+        assert main(command) == 0
+        weights.append(tifffile.imread(output))
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert weights[2][12, 20] > 2 * weights[0][12, 20]  # a border between two cells
+    tifffile.imwrite(tmp_path / "a.tif", cells * 99)
+    capsys.readouterr()
+    assert main(["next", str(tmp_path / "a.tif"), str(file)]) == 0
+    assert "guessed" not in capsys.readouterr().err

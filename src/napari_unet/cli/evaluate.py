@@ -253,7 +253,9 @@ class Evaluation:
         self.pairs += pairing.record("prediction", "truth")
         classes = len(self._known[0].classes)
         meaning = predictions.kind(self._of_predictions, wants, classes)
-        if source.saved_kind is None and wants != "probability":
+        if source.saved_kind is None and not (
+            predictions.of_cells or wants == "probability"
+        ):
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
         for note in notes_of(predictions.images):
             self._note(note)
@@ -298,6 +300,11 @@ class Evaluation:
             truth = [_objects(page) for page in self._known]
             both = zip(predictions.objects(kind), known, strict=True)
             objects = [mostly_within(p, k) for p, k in both]
+            if not any(page.any() for page in (*objects, *truth)):
+                self._note(
+                    "there is no object, neither in the truth nor predicted: scores of "
+                    "objects are 0 by convention and say nothing."
+                )
             scores = metric.measure(objects, truth)
             size = self.ignore_below if name == "ap" else None
             larger = {} if size is None else ap(objects, truth, size)

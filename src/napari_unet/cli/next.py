@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     MODEL_HELP,
@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     from napari_unet.core.suggestions.reasons import Suggestion
 
 _COUNT = 6
+
+
+class _Read(NamedTuple):
+    """An image, and its labels if there are any."""
+
+    file: Path
+    image: Image
+    partner: Path | None
+    labels: Image | None
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -78,20 +87,23 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--count is 1 or more, found {options.count}.")
     settings = Prediction(**given_settings(options, Prediction))
     files, partners, said = _files(options)
-    images = [_read(file, options) for file in files]
-    known, notes = _known(images, partners, options)
     line = ProgressLine()
+    read, problems = _read_all(files, partners, options)
+    images, names = [one.image for one in read], [str(one.file) for one in read]
+    known, notes = _known(read, options)
     for note in (*said, *notes, *notes_of(images)):
         line.say(note)
     found = _follow(_events(options, settings, images, known), line)
-    names = [str(file) for file in files]
     print(found.sentence, file=sys.stderr)
     if options.json != "-":
         for number, one in enumerate(found.suggestions, start=1):
             print(_line(number, one, images[one.place.image], names))
     rows = [_row(one, names) for one in found.suggestions]
-    write_json({"looked_at": found.sentence, "tiles": rows}, options.json)
-    return 0
+    report = {"looked_at": found.sentence, "tiles": rows, "problems": problems}
+    write_json(report, options.json)
+    for problem in problems:
+        line.say(f"napari-unet: {problem}")
+    return 1 if problems else 0
 
 
 def _files(
@@ -133,30 +145,48 @@ def _read(file: Path, options: argparse.Namespace) -> Image:
     return image
 
 
-def _known(
-    images: Sequence[Image],
-    partners: Sequence[Path | None],
-    options: argparse.Namespace,
-) -> tuple[list[KnownParts | None], list[str]]:
-    """Read the annotation, and add notes on the meaning of labels."""
+def _read_all(
+    files: Sequence[Path], partners: Sequence[Path | None], options: argparse.Namespace
+) -> tuple[list[_Read], list[str]]:
+    """Read images and their labels, and say what is wrong with those that fail.
+
+    If all of them do, the error of the first is raised.
+    """
     axes = options.axes.replace("c", "") if options.axes else None
-    both = [
-        (image, read_named(file, axes, image))
-        for image, file in zip(images, partners, strict=True)
-        if file is not None
-    ]
+    found: list[_Read] = []
+    errors: list[Exception] = []
+    for file, partner in zip(files, partners, strict=True):
+        try:
+            image = _read(file, options)
+            labels = None if partner is None else read_named(partner, axes, image)
+        except (ValueError, OSError) as error:
+            errors.append(error)
+        else:
+            found.append(_Read(file, image, partner, labels))
+    if not found:
+        raise errors[0]
+    return found, [str(error) for error in errors]
+
+
+def _known(
+    read: Sequence[_Read], options: argparse.Namespace
+) -> tuple[list[KnownParts | None], list[str]]:
+    """Tell what is annotated, and what the labels were taken for."""
+    both = [(one.image, one.labels) for one in read if one.labels is not None]
     if not both:
-        return [None] * len(images), []
+        return [None] * len(read), []
     labels = [mask for _, mask in both]
-    kind, notes = meaning_of(labels, options.kind)
+    own = known_kind([one.partner for one in read if one.partner is not None])
+    kind, notes = meaning_of(labels, options.kind or own)
     planes: dict[int, dict[tuple[int, int], Annotation]] = {}
     for field, annotation in annotated_fields(
         [image for image, _ in both], labels, 2, kind
     ):
-        own = planes.setdefault(id(field.image), {})
-        own[field.t, cast("int", field.z)] = annotation
+        here = planes.setdefault(id(field.image), {})
+        here[field.t, cast("int", field.z)] = annotation
     return [
-        _parts(planes[id(image)]) if id(image) in planes else None for image in images
+        _parts(planes[id(one.image)]) if id(one.image) in planes else None
+        for one in read
     ], [*notes, *notes_of(labels)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_unet.cli.labels import (
     known_kind,
@@ -20,13 +20,16 @@ from napari_unet.io.label_files import without_classes
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.core.cells.objects import Objects
     from napari_unet.core.images.image import Image
     from napari_unet.core.training.training_settings import Training
+
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +92,18 @@ def read_inputs(
 ) -> TrainingInputs:
     """Read the images, and their labels or targets."""
     if not settings.objective.partner:
-        images = [_read(file, options) for file in pairing.files]
+        images = _each(pairing.files, lambda file: _read(file, options))
         return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
     # neither labels nor targets need have the channels of the images
     axes = options.axes.replace("c", "") if options.axes else None
-    images = [_read(file, options) for file, _ in pairing.pairs]
+    images = _each([f for f, _ in pairing.pairs], lambda file: _read(file, options))
     partners = [file for _, file in pairing.pairs]
     if settings.task == "regress":
-        targets = [replace(read_image(f, axes), name=str(f)) for f in partners]
+        targets = _each(partners, lambda f: replace(read_image(f, axes), name=str(f)))
         notes = [pairing.sentence, *notes_of([*images, *targets])]
         return TrainingInputs(images, targets, None, notes)
-    objects = [
-        read_objects(file, axes, image)
-        for image, file in zip(images, partners, strict=True)
-    ]
+    of = dict(zip(partners, images, strict=True))
+    objects = _each(partners, lambda file: read_objects(file, axes, of[file]))
     own = known_kind(partners)
     several = len(classes_of(objects)) > 1
     more = several or any(o.unknown is not None for o in objects)
@@ -129,6 +130,23 @@ def report_of(
         "without_labels": [str(file) for file in pairing.alone],
         "labels": inputs.kind,
     } | report
+
+
+def _each(files: Sequence[Path], read: Callable[[Path], _Found]) -> list[_Found]:
+    """Read files; an error that several have says which they are."""
+    found: list[_Found] = []
+    errors: list[Exception] = []
+    for file in files:
+        try:
+            found.append(read(file))
+        except (ValueError, OSError) as error:
+            errors.append(error)
+    if len(errors) > 1:
+        each = listed([str(error) for error in errors], most=5, between=" ")
+        raise ValueError(f"{len(errors)} files cannot be used. {each}")
+    if errors:
+        raise errors[0]
+    return found
 
 
 def _read(file: Path, options: argparse.Namespace) -> Image:

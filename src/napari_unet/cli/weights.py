@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.cli.labels import meaning_of, read_named
+from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     add_settings,
@@ -46,7 +46,8 @@ def run(options: argparse.Namespace) -> int:
     check_separate(options.output, [file])
     check_ours(options.output)
     mask = read_named(options.labels, options.axes)
-    kind, notes = meaning_of([mask], options.kind)
+    known = options.kind or known_kind([options.labels])
+    kind, notes = meaning_of([mask], known)
     maps = []
     for annotation in annotations_of([mask], options.ndim, kind):
         targets = annotation.targets()

@@ -14,7 +14,7 @@ from napari_unet.io.folder_lock import BusyError
 from napari_unet.io.names import split_number
 from napari_unet.io.prediction_folder import TABLE, distinct_files
 from napari_unet.io.remote import is_in_folder
-from napari_unet.io.summary import write_summary
+from napari_unet.io.summary import check_summary, write_summary
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -60,6 +60,8 @@ def predict_files(
     """
     files = distinct_files(files)
     predictor.folder.check_targets(files)
+    if TABLE in predictor.folder.kinds:
+        check_summary(predictor.folder)
     with predictor.folder.claimed(predictor.basis.makes(axes)) as claim:
         left = deque(enumerate(files, start=1))
         put_off = done = failed = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from napari_unet.core.settings import explain
-from napari_unet.core.text import printable
+from napari_unet.core.text import printable, sentence
 from napari_unet.io.names import image_name
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def problem_of(file: Path, error: Exception) -> str:
     """Return the sentence; the file is named once, whatever the error says."""
-    problem = str(error) or "the memory does not suffice."
+    problem = sentence(error) or "the memory does not suffice."
     if isinstance(error, ValidationError):
         problem = explain(error)
     if str(file) in problem or printable(file) in problem:

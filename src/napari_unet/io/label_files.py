@@ -8,6 +8,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from napari_unet.core.cells.objects import Objects
+from napari_unet.core.images.image import Image
 from napari_unet.core.text import listed
 from napari_unet.io.images import SUFFIXES, find, natural, read_labels
 from napari_unet.io.names import glob_pattern, split_number
@@ -15,8 +16,6 @@ from napari_unet.io.objects.catalogue import FORMATS, format_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from napari_unet.core.images.image import Image
 
 # In a folder with other files only what is written under is a sign of objects.
 _WRITTEN = [one.suffixes[0] for one in FORMATS.values()]
@@ -128,7 +127,24 @@ def read_label_objects(
     `objects.catalogue.ObjectFormat.read`.
     """
     found = format_of(path) if is_objects(path) else None
-    return Objects(read_labels(path, axes)) if found is None else found.read(path, like)
+    if found is not None:
+        return found.read(path, like)
+    labels = read_labels(path, axes)
+    return Objects(labels if axes or like is None else _as_of(labels, like))
+
+
+def _as_of(labels: Image, like: Image) -> Image:
+    """Take slices for time points, or these for slices, if the image has the others.
+
+    Many files do not say whether a stack is of slices or of times.
+    """
+    sizes, wanted = ([one.size(axis) for axis in "tz"] for one in (labels, like))
+    if sizes == wanted or sizes[::-1] != wanted:
+        return labels
+    axes = labels.axes.translate(str.maketrans("tz", "zt"))
+    was, now = ("slices", "times") if "z" in labels.axes else ("times", "slices")
+    notes = (*labels.notes, f"its {was} are taken for {now}, as its image has them.")
+    return Image(labels.data, axes, labels.yx_um, labels.name, notes)
 
 
 def _is_movie(folder: Path) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import printable
+from napari_unet.core.text import printable, sentence
 from napari_unet.io.atomic import (
     atomic,
     check_separate,
@@ -45,6 +46,7 @@ OF_CELLS = (TABLE, POINTS, *FORMATS)
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 _NOTES = "made"
+_LONGEST = 255  # bytes of a name that disks hold
 
 _NOTE = "The last complete run; each result tells itself what it was made from."
 
@@ -148,9 +150,9 @@ class PredictionFolder:
             flush(temporary)
             move(temporary, target)
         except (ValueError, OSError) as error:
-            sentence = str(error).replace(printable(temporary), printable(target))
+            said = sentence(error).replace(printable(temporary), printable(target))
             kind_of = OSError if isinstance(error, OSError) else ValueError
-            raise kind_of(sentence) from error
+            raise kind_of(said) from error
         finally:
             for folder in (temporary.parent, temporary.parent.parent):
                 with suppress(OSError):
@@ -176,9 +178,8 @@ class PredictionFolder:
         BusyError
             On entering, if another one is at work on it.
         """
-        # of any name, however long, there is a short one
-        short = sha256(image_name(file).encode(errors="surrogateescape")).hexdigest()
-        return locked(self.folder / UNFINISHED / f"napari-unet-{short[:16]}.lock")
+        lock = f"napari-unet-{_short(image_name(file))}.lock"
+        return locked(self.folder / UNFINISHED / lock)
 
     @contextmanager
     def claimed(self, makes: Mapping[str, Any]) -> Iterator[Path]:
@@ -241,6 +242,8 @@ class PredictionFolder:
     def _note(self, target: Path) -> Path:
         """Return where is noted what an output was made from."""
         name = f"{target.name}.json"
+        if len(os.fsencode(name)) > _LONGEST:
+            name = f"{_short(target.name)}.json"
         return self.folder / _NOTES / target.parent.name / name
 
     def _waiting(self, kind: str) -> Path:
@@ -285,6 +288,11 @@ def distinct_files(files: Sequence[Path]) -> list[Path]:
             "overwrite each other; predict them into different folders."
         )
     return list(by_name.values())
+
+
+def _short(name: str) -> str:
+    """Return a short name for one of any length."""
+    return sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _same(first: Path, second: Path) -> bool:

@@ -40,12 +40,18 @@ def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | Non
     rows = {name: _row(path) for name, path in targets.items() if path.is_file()}
     if not rows:
         return None
-    path = folder.folder / SUMMARY
-    if path.exists() and not _is_summary(path):
-        raise FileExistsError(f"{path} is no summary of this program: move it away.")
+    path = check_summary(folder)
     names = [n for n in _columns() if any(n in row for row in rows.values())]
     columns = {n: [row.get(n, np.nan) for row in rows.values()] for n in names}
     write_table(path, {"image": list(rows), **columns})
+    return path
+
+
+def check_summary(folder: PredictionFolder) -> Path:
+    """Return where a summary is written; FileExistsError if something else is there."""
+    path = folder.folder / SUMMARY
+    if path.exists() and not _is_summary(path):
+        raise FileExistsError(f"{path} is no summary of this program: move it away.")
     return path
 
 
