@@ -686,6 +686,28 @@ def test_warming_up_reads_a_model_once(bench: Bench) -> None:
     assert len(bench.worker.jobs(LoadModelJob)) == 1
 
 
+def test_files_of_two_images_have_never_the_same_names(
+    bench: Bench, tmp_path: Path
+) -> None:
+    for name in ("a:b", "a?b"):  # both a_b as files
+        layer = add_stack(bench, name)
+        bench.viewer.layers.selection.active = layer
+        predicted(bench)
+    ids = {image.name: image.id for image in bench.store.project.images}
+    bench.control.exporter.export(tmp_path, ids.values())
+    until(lambda: bench.worker.running(ExportJob))
+    (handle,) = bench.worker.running(ExportJob)
+    assert (handle.job.name, handle.job.image) == (
+        "a_b",
+        bench.images.reference(ids["a:b"]),
+    )
+    bench.worker.end(handle)
+    assert not bench.control.exporter.running
+    ((level, told),) = bench.told
+    assert level == "error"
+    assert "a?b: its files would have the names of those of a:b" in told
+
+
 def test_an_export_of_all_leaves_out_what_is_gone_and_says_so(
     bench: Bench, tmp_path: Path
 ) -> None:

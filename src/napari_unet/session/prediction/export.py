@@ -145,6 +145,7 @@ class Exporter:
                 "format of another program."
             )
         export, parts = _Export(folder), []
+        taken: dict[str, str] = {}
         for image_id in dict.fromkeys(image_ids):
             try:
                 results = self._results_of(image_id)
@@ -158,6 +159,13 @@ class Exporter:
                     probabilities,
                     objects,
                 )
+                # as disks that take capitals for small letters see them
+                if (key := job.name.casefold()) in taken:
+                    raise ValueError(
+                        f"{results.image.name}: its files would have the names of "
+                        f"those of {taken[key]}: export it into another folder."
+                    )
+                taken[key] = results.image.name
                 parts.append(_Part(export, job, results))
             except (ValueError, OSError) as error:
                 export.problems.append(str(error))
