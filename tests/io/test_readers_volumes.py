@@ -303,3 +303,21 @@ def test_claimed_sizes_are_not_allocated(tmp_path: Path) -> None:
     pytest.importorskip("nrrd")
     with pytest.raises(ValueError, match=r"a\.nrrd: cannot be read.*cut off.*\.$"):
         read_image(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "b.nrrd", "a.nii.gz"])
+def test_what_changed_in_a_compressed_volume_is_found(
+    tmp_path: Path, name: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 2**16, (3, 40, 50), np.uint16)
+    path = tmp_path / name
+    if name.endswith("nrrd"):
+        encoding = "gzip" if name == "a.nrrd" else "bzip2"
+        with_nrrd(path, noise, encoding=encoding)
+    else:
+        with_nibabel(path, noise)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4  # which deflate does not notice in noise
+    path.write_bytes(content)
+    with pytest.raises((ValueError, OSError), match="cannot be read"):
+        read_image(path)

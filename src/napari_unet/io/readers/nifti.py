@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _AXES = "xyztc"
 # As many bytes, and no more, does deflate make one: zlib.net/zlib_tech.html.
 _DEFLATED = 1032
+_PIECE = 2**24  # bytes
 
 
 def images(path: Path) -> list[FileImage]:
@@ -43,7 +45,10 @@ def images(path: Path) -> list[FileImage]:
     """
     with LoggingOutputSuppressor():  # it prints what is odd about a header
         image = nibabel.load(path)
-    packed = _DEFLATED if path.suffix.lower() == ".gz" else 1
+    packed = 1
+    if path.suffix.lower() == ".gz":
+        packed = _DEFLATED
+        _check_sum(path)
     stored = image.dataobj
     check_size(path.stat().st_size * packed, stored.shape, stored.dtype)
     data = _data(image.dataobj)
@@ -55,6 +60,13 @@ def images(path: Path) -> list[FileImage]:
     notes = (NO_UNIT,)
     opened = partial(Pixels, data, axes, sizes, () if sizes else notes)
     return [FileImage("", data.shape, data.dtype, opened)]
+
+
+def _check_sum(path: Path) -> None:
+    """Read a compressed file to its end, behind which its checksum is looked at."""
+    with gzip.open(path) as file:
+        while file.read(_PIECE):
+            pass
 
 
 def _data(proxy: Any) -> ArrayLike:

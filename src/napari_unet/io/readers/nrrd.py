@@ -103,6 +103,7 @@ def _data(path: Path, start: int, header: Mapping[str, Any]) -> NDArray[Any]:
         pixels = bytearray()
         while piece := content.read(min(size - len(pixels), _PIECE)):
             pixels += piece
+        content.read(1)  # the checksum is looked at behind the end
     check_size(len(pixels), shape, dtype)
     return np.frombuffer(pixels, dtype).reshape(shape)
 
