@@ -339,7 +339,8 @@ def test_ctrl_c_before_the_first_step_promises_no_checkpoint(
     monkeypatch.setattr(train, "follow", interrupt)
     command = ["train", str(data / "images"), str(data / "labels"), "--steps", "2"]
     command += ["--labels", "instances", "--output", str(tmp_path / "m.safetensors")]
-    (tmp_path / "m.checkpoint.safetensors").write_bytes(b"of an earlier run")
+    checkpoint = tmp_path / "m.checkpoint.safetensors"  # of an earlier run
+    shutil.copy(data / "model.safetensors", checkpoint)
     assert main([*command, *SMALL]) == 130
     told = capsys.readouterr().err
     assert "nothing is kept of this run" in told
