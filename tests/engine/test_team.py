@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from napari_unet.engine.training import team as teams
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.team import ALONE, Team, _own_device, joined
 from napari_unet.io.model_file import load_model
+from napari_unet.io.pretrained import pretrained_model
 from napari_unet.io.trained_run import read_run
 from waiting import DEADLINE
 
@@ -203,7 +205,7 @@ def test_torchrun_goes_on_after_a_process_was_killed(
             tifffile.imwrite(tmp_path / f"{kind}-{number}.tif", pixels)
     monkeypatch.chdir(tmp_path)
     # of a training before this one
-    Path("two.checkpoint.safetensors").write_bytes(b"not ours")
+    shutil.copy(pretrained_model("nuclei"), "two.checkpoint.safetensors")
     os.utime("two.checkpoint.safetensors", (0, 0))
     command = ["train", "image-*.tif", "label-*.tif", "--labels", "sparse"]
     command += ["--steps", "6", "--width", "4", "--depth", "1", "--patch", "36"]

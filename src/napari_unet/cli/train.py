@@ -36,7 +36,13 @@ from napari_unet.core.training.training_settings import (
     Training,
 )
 from napari_unet.io.atomic import remove_strays
-from napari_unet.io.model_file import SUFFIX, checkpoint_of, remove_members, save_model
+from napari_unet.io.model_file import (
+    SUFFIX,
+    check_replaceable,
+    checkpoint_of,
+    remove_members,
+    save_model,
+)
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.run_folder import save_run
 
