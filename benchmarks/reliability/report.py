@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 # What each kind of trial is, in the words of who reads the page.
 TOLD = {
     "kill.train": "kill -9 of `train`, then `--resume`",
-    "kill.predict": "kill -9 of `predict` of TIFFs, then again",
-    "kill.blocks": "kill -9 of `predict` of an OME-Zarr in blocks, then again",
+    "kill.predict": "kill -9 of `predict` on TIFFs, then the same again",
+    "kill.blocks": "kill -9 of `predict` on an OME-Zarr in blocks, then the same again",
     "kill.strokes": "kill -9 of napari while somebody paints, then reopening",
     "kill.worker": "kill -9 of a worker that trains, predicts or finds cells",
     "kill.napari": "kill -9 of napari while its worker trains, then reopening",
     "kill.stop": "Ctrl-C, SIGTERM or SIGHUP of `train`, then `--resume`",
-    "kill.beside": "a second napari, which sees no processes of the first, beside it",
-    "disk.train": "`train` into a full disk, then with room",
-    "disk.predict": "`predict` of TIFFs into a full disk, then with room",
-    "disk.blocks": "`predict` of an OME-Zarr into a full disk, then with room",
-    "disk.strokes": "painting in napari on a full disk, then with room",
-    "disk.masks": "importing masks in napari on a full disk, then with room",
+    "kill.beside": "a second napari that cannot see the processes of the first",
+    "disk.train": "`train` on a full disk, then with space",
+    "disk.predict": "`predict` of TIFFs on a full disk, then with space",
+    "disk.blocks": "`predict` of an OME-Zarr on a full disk, then with space",
+    "disk.strokes": "painting in napari on a full disk, then with space",
+    "disk.masks": "importing masks in napari on a full disk, then with space",
     "disk.results": "training and predicting in napari on a full disk",
     "mutate.model": "damaged model files: `info` and `predict`",
     "mutate.checkpoint": "damaged checkpoints: `train --resume`",
     "mutate.tiff": "damaged TIFFs of seven kinds: `predict`",
     "mutate.wild": "TIFFs with NaN, infinite and huge values: `predict`",
     "mutate.zarr": "OME-Zarrs with damaged metadata or chunks: `predict`",
-    "mutate.project": "damaged projects, beside a healthy one and opened",
+    "mutate.project": "damaged projects, listed beside a good one, and opened",
     "mutate.run": "damaged records and checkpoints of an interrupted run",
     "options.bad": "bad options and missing files of every command",
     "soak.session": "a long session: paint, train, predict, delete, reopen",
-    "planted.fault": "faults planted into the program on purpose",
+    "planted.fault": "faults put into the program on purpose",
 }
 _HEAD = """\
 # Reliability
@@ -42,50 +42,49 @@ _HEAD = """\
 
 ## What is guaranteed
 
-- **Finished strokes are never lost.** They belong to the system at once: after
-  napari is killed at any moment, opening the image again offers all of them. A
-  stroke that is being drawn is there in part or not at all; a change of a quarter
-  of a million pixels or more whole or not at all.
-- **At most 20 seconds of training are lost**, and the step or the validation that
-  is at work. The run that goes on ends with the weights, to the bit, of one that
-  was never killed (same machine, budget in steps).
-- **A file with the name of a result is complete.** The same command again does what
-  is missing and gives the bits of an undisturbed run; a large image goes on at the
-  block that was at work. Half-written files, under hidden names, are removed by the
-  first run that comes a day later.
-- **A full disk is told in one sentence.** napari lives on, and saves when there is
-  room.
-- **A damaged or hostile file is refused in one sentence, or gives a whole result.**
-  Nothing in a file is ever run, no path in it is followed out of its folder, and
-  one damaged project, model or record stops no other.
-- **A worker that dies takes no work with it**: every job that it had ends with a
-  word, and the next one starts another worker.
+- **Finished strokes are never lost.** They are handed to the operating system at once.
+  If napari is killed at any moment, opening the image again offers you all of them. A
+  stroke that is being drawn is there in part or not at all; a change of a quarter of a
+  million pixels or more is there completely or not at all.
+- **At most 20 seconds of training are lost**, plus the step or validation in progress.
+  The training that continues ends with the same weights, to the bit, as one that was
+  never killed (on the same machine, for a fixed number of steps).
+- **A file with the name of a result is complete.** Repeating the command makes what is
+  missing, with the same bits as an undisturbed run; a large image continues at the
+  block that was in progress. Half-written files have hidden names and are removed by
+  the first run after a day.
+- **A full disk gives a one-sentence message.** napari keeps running, and saves when
+  there is space again.
+- **A damaged or hostile file is refused with one sentence, or read completely.**
+  Nothing in a file is ever run, no path in it is followed out of its folder, and a
+  damaged project, model or record does not affect others.
+- **If a worker process dies, nothing hangs**: each of its jobs ends with a message, and
+  the next job starts a new worker.
 
-## What is not
+## What is not guaranteed
 
-- After a power cut, what the disk had not stored is lost: strokes of the last two
-  seconds (*autosave* in the preferences). Disks that say so before it is true lose
-  more.
-- Damage of pixels inside a readable image cannot be told from an image.
-- Two machines may train with other roundings, so to the bit holds on one machine
-  only.
-- Of predicted layers that were not exported nothing stays after a kill: they are
-  made again.
-- A worker process that hangs after it has connected (while it loads torch from a
-  network drive, say) is not noticed; one that never connects is ended after two
+- A power cut loses what the disk had not yet stored: strokes of the last two seconds
+  (*autosave* in the preferences). Disks that report data as stored too early lose more.
+- Damaged pixels in an image that can still be read cannot be recognised.
+- Different machines may round differently in training, so *to the bit* only holds on
+  one machine.
+- Predicted layers that were not exported are gone after a kill and have to be predicted
+  again.
+- A worker process that hangs after it has connected (for example while it loads torch
+  from a network drive) is not noticed. One that never connects is ended after two
   minutes.
-- Windows and macOS were not tried in this way; network drives neither.
+- Windows, macOS and network drives were not tested in this way.
 
-## How it was tried
+## How it was tested
 
-`make reliability` does all of it again; `python -m benchmarks.reliability
-kill.train --seed 17` one trial. A trial has a process, a home and limits of memory
-and time of its own, and somebody's files beside it, which must stay as they are.
-*Handled* is the right result or exit status 1 or 2 with one sentence; a traceback,
-a signal, a hang, a wrong bit, something half-written or anything outside of its
-folders is *failed*. Moments are shares of the time of an undisturbed run, or lie
-just before one of its changes on the disk, so all phases are met on any machine.
-Training is timed by a clock that goes on with its steps, so what is lost does not
+`make reliability` repeats all tests; `python -m benchmarks.reliability kill.train
+--seed 17` repeats one trial. Each trial has its own process, home folder and limits of
+memory and time, and files of somebody else beside it that must not change. *Handled*
+means the right result, or exit status 1 or 2 with one sentence. A traceback, a signal,
+a hang, a wrong bit, anything half-written, or anything outside its folders counts as
+*failed*. A kill comes after a given share of the time of an undisturbed run, or just
+before one of its changes to the disk, so that every phase is met on any machine.
+Training is timed by a clock that advances with its steps, so that what is lost does not
 depend on the machine either.
 """
 
@@ -124,7 +123,7 @@ def report(content: dict[str, Any]) -> str:
         for figure, value in found["figures"].items()
     ]
     if figures:
-        lines += ["The largest figures of all trials:", "", *figures, ""]
+        lines += ["The largest values of all trials:", "", *figures, ""]
     failed = [(name, f) for name, found in kinds.items() for f in found["failures"]]
     if failed:
         lines += ["## What failed", ""]
