@@ -11,7 +11,7 @@ import pytest
 
 from napari_unet.io import atomic as atomic_module
 from napari_unet.io.atomic import atomic
-from napari_unet.io.names import file_stem
+from napari_unet.io.names import file_stem, is_portable
 from napari_unet.io.prediction_folder import distinct_files
 
 
@@ -99,6 +99,13 @@ def test_a_path_too_long_for_windows_is_told_so(
 )
 def test_names_that_no_windows_takes(title: str, stem: str) -> None:
     assert file_stem(title, "image") == stem
+    assert is_portable(f"{stem}.tif")
+    assert is_portable(title) is (title == stem)
+
+
+@pytest.mark.parametrize("name", ["", ".", "a/b", "a\\b", ".hidden", "what?.tif"])
+def test_names_that_lead_elsewhere_or_not_everywhere(name: str) -> None:
+    assert not is_portable(name)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,32 @@ def test_a_run_is_renamed_noted_copied_and_deleted(
     assert workspace.models.used_last is None
 
 
+def test_a_run_of_which_a_file_is_open_keeps_its_name(
+    qtbot: QtBot,
+    panel: RunsPanel,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On Windows no folder is renamed while another program reads in it."""
+    replace = os.replace
+
+    def busy(source: Path, target: Path) -> None:
+        if source.is_dir():
+            raise PermissionError(13, "Access is denied", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", busy)
+    sentences: list[str] = []
+    workspace.message.connect(lambda _, sentence: sentences.append(sentence))
+    click(qtbot, panel, 1)
+    panel.rename_to("figure 2")
+    assert "writing there is not permitted" in sentences[-1]
+    assert names(panel) == ["small", "wide", "other"]
+    folder = workspace.store.run_folder
+    assert read_run(folder / "wide.run").model == "wide.safetensors"
+    assert not [f for f in folder.iterdir() if "figure" in f.name]
+
+
 def test_two_runs_are_compared(
     qtbot: QtBot, panel: RunsPanel, workspace: Workspace
 ) -> None:

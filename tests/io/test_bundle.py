@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
+import pathlib
+import sys
 import zipfile
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -325,3 +328,16 @@ def test_a_changed_byte_is_found(tmp_path: Path) -> None:
     bundle.path.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged"):
         Bundle(bundle.path).check()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into Linux's /proc")
+def test_a_bundle_that_was_checked_is_open_no_longer(tmp_path: Path) -> None:
+    """Windows would not let it have its name then."""
+    path = tmp_path / "b.zip"
+    written(path)
+    gc.disable()
+    try:
+        Bundle(path).check()
+        assert str(path) not in pathlib.Path("/proc/self/maps").read_text()
+    finally:
+        gc.enable()

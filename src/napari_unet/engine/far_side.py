@@ -50,6 +50,10 @@ _GOODBYE = 20.0
 _PORTION = 2**20
 # Of what a job printed, if it says nothing else of its end.
 _LINES = 3
+# What Windows has in place of a session of its own.
+_DETACHED = getattr(subprocess, "DETACHED_PROCESS", 0) | getattr(
+    subprocess, "CREATE_NEW_PROCESS_GROUP", 0
+)
 
 
 def hello() -> Hello:
@@ -247,6 +251,7 @@ class FarJob:
                 cwd=self.folder,
                 # it outlives the connection
                 start_new_session=True,
+                creationflags=_DETACHED,
             )
         began = psutil.Process(self._process.pid).create_time()
         host = socket.gethostname()

@@ -33,8 +33,8 @@ from napari_unet.io.atomic import atomic
 from napari_unet.io.export import write_pixels
 from napari_unet.io.model_file import SUFFIX as MODEL
 from napari_unet.io.model_file import load_model, save_model
-from napari_unet.io.names import file_stem, image_name
-from napari_unet.io.records import FileName, inside, is_file_name, parse
+from napari_unet.io.names import file_stem, image_name, is_portable
+from napari_unet.io.records import FileName, inside, parse
 from napari_unet.io.zips import OwnZip
 
 if TYPE_CHECKING:
@@ -439,7 +439,7 @@ class _Writer:
 
 def _file_name(model: Model) -> str:
     name = f"{model.card.name}{MODEL}"
-    return name if is_file_name(name) else _START
+    return name if is_portable(name) else _START
 
 
 def _says_something(known: Any) -> bool:

@@ -7,6 +7,7 @@ from glob import escape
 from pathlib import Path
 
 from napari_unet.io.ome_zarr import is_zarr
+from napari_unet.io.records import is_file_name
 
 # One system or another has these in no name.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
@@ -70,3 +71,8 @@ def file_stem(
     """
     stem = _FORBIDDEN.sub(fill, title).strip(" .")[:longest] or otherwise
     return f"_{stem}"[:longest] if _DEVICES.fullmatch(stem) else stem
+
+
+def is_portable(name: str) -> bool:
+    """Whether every system takes a text as the name of a file."""
+    return is_file_name(name) and file_stem(name, "") == name

@@ -27,7 +27,8 @@ from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.io.atomic import atomic, make_folder
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, read_card, save_model
-from napari_unet.io.records import inside, is_file_name, read_json
+from napari_unet.io.names import is_portable
+from napari_unet.io.records import inside, read_json
 from napari_unet.io.trained_run import (
     RECORD,
     LearntCorrection,
@@ -231,7 +232,7 @@ class _Writer:
         if model is None:
             return None
         name = f"{model.card.name}{SUFFIX}"
-        name = name if is_file_name(name) else f"start{SUFFIX}"
+        name = name if is_portable(name) else f"start{SUFFIX}"
         save_model(model, self._folder / name)
         return name
 

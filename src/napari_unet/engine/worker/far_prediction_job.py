@@ -28,6 +28,7 @@ from napari_unet.engine.far_prediction import FarPredictor
 from napari_unet.engine.worker.far_training_job import order_of
 from napari_unet.engine.worker.folder_progress import overall
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
+from napari_unet.io.atomic import remove
 from napari_unet.io.bundle import write_images
 from napari_unet.io.far_results import place_results
 from napari_unet.io.images import find, read_image
@@ -139,14 +140,14 @@ def _taken(
                 number, file = names[name], Path(f"{name}.ome.tif")
                 packed = far.results_of(number)
                 place_results(packed, target, file, asked.kinds)
-                packed.unlink()
+                remove(packed)
                 (result,) = target.results(file)
                 done += 1
                 field = fields[number]
                 yield _write(
                     job, out, axes, field, read_image(result), done / len(fields)
                 )
-                result.unlink()
+                remove(result)
             elif not isinstance(event, FileBegun | TileDone):
                 yield event if event is None else None
     if done < len(fields):

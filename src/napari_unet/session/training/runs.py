@@ -13,10 +13,10 @@ from psygnal import Signal
 from napari_unet.core.settings import Settings
 from napari_unet.core.text import counted
 from napari_unet.core.training.methods import methods
-from napari_unet.io.atomic import atomic, remove_at_once
+from napari_unet.io.atomic import atomic, move, remove_at_once
 from napari_unet.io.learnt_data import annotated_objects
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
-from napari_unet.io.records import is_file_name
+from napari_unet.io.names import is_portable
 from napari_unet.io.run_folder import copy_run
 from napari_unet.io.trained_run import read_run, run_folder_of, write_record
 
@@ -124,15 +124,22 @@ class RunList:
 
     def rename(self, run: Run, name: str) -> None:
         """Give a run, its model and where the project names it another name."""
-        if not name.strip() or not is_file_name(f"{name}{SUFFIX}"):
-            raise ValueError(f"{name!r} is no name of a file: leave out / \\ and :.")
+        if not (name.strip() and is_portable(f"{name}{SUFFIX}")):
+            raise ValueError(
+                f"{name!r} is no name of a file on every system: leave out / \\ : * ? "
+                '" < > and |, a space or dot at the beginning, and names such as con.'
+            )
         path = run.path.with_name(f"{name}{SUFFIX}")
         if path.exists() or run_folder_of(path).exists():
             raise FileExistsError(f"There is a model {name} already.")
+        move(run.path, path)
         if run.folder is not None and run.record is not None:
-            write_record(run.folder, run.record.replace(model=path.name))
-            run.folder.rename(run_folder_of(path))
-        run.path.rename(path)
+            try:
+                move(run.folder, run_folder_of(path))
+            except OSError:  # on Windows another program may have a file in it open
+                move(path, run.path)
+                raise
+            write_record(run_folder_of(path), run.record.replace(model=path.name))
         self._name_instead(run.path, path)
         self.refresh()
 
