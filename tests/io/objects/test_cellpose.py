@@ -74,7 +74,8 @@ def test_pickles_of_older_numpy_are_read(protocol: int, tmp_path: Path) -> None:
         else whole[start:stop]
         for opcode, start, stop in opcodes(whole)
     )
-    assert (old != whole) == (protocol == 3)
+    # numpy 1 is an older one itself
+    assert (old != whole) == (protocol == 3 and np.__version__ >= "2")
     labels = cellpose.read(saved(tmp_path, old)).labels
     np.testing.assert_array_equal(labels.data, MASKS)
 

@@ -317,11 +317,10 @@ def _assigned(pairs: _Pairs) -> NDArray[np.bool_]:
     weights = [pairs.cost, np.zeros(pairs.cost.size), np.full(n + m, _ALONE)]
     at = [rows, n + columns, np.arange(n + m)]
     to = [columns, m + rows, np.arange(m, m + n), np.arange(m)]
-    table = csr_array(
-        # an edge without weight would be none; all matchings have as many edges
-        (np.concatenate(weights) + 1, (np.concatenate(at), np.concatenate(to))),
-        shape=(n + m, m + n),
-    )
+    # older scipy matches tables with indices of 32 bits only
+    places = np.concatenate(at, dtype=np.int32), np.concatenate(to, dtype=np.int32)
+    # an edge without weight would be none; all matchings have as many edges
+    table = csr_array((np.concatenate(weights) + 1, places), shape=(n + m, m + n))
     _, chosen = min_weight_full_bipartite_matching(table)
     taken: NDArray[np.bool_] = chosen[rows] == columns
     return taken
