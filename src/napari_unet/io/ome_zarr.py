@@ -202,8 +202,8 @@ def open_written(path: Path, *, zeros: bool = False) -> Any:
     """
     import zarr
 
-    array = zarr.open_array(str(path / "0"), mode="r+")
-    return array.with_config({"write_empty_chunks": True}) if zeros else array
+    with zarr.config.set({"array.write_empty_chunks": zeros}):
+        return zarr.open_array(str(path / "0"), mode="r+")
 
 
 def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
