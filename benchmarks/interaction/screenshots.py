@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import PIL.Image
 
+from benchmarks.interaction.annotator import mistakes, painted
 from benchmarks.interaction.scene import open_viewer
+from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
 
@@ -27,12 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.interaction.hand import Hand
+    from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.workspace import Workspace
 
 _IMAGES = Path("docs/images")
 _MINUTES = 1.0
 # The part of a slice that is annotated (y, x).
 _WINDOW = (slice(150, 330), slice(180, 440))
+# Nuclei of fewer pixels are debris, and how much closer one looks at a correction.
+_SMALLEST, _CLOSE = 60, 3.0
 
 
 def main() -> None:
@@ -151,13 +156,13 @@ def _strokes(
     mask: NDArray[np.bool_], window: tuple[slice, slice], step: int, margin: int
 ) -> Iterator[list[tuple[int, int]]]:
     """Horizontal strokes that fill a mask in a window, as ends (y, x)."""
-    rows, columns = window
-    for y in range(rows.start, rows.stop, step):
-        line = np.concatenate([[False], mask[y, columns], [False]])
+    rows, columns = (range(n)[part] for part, n in zip(window, mask.shape, strict=True))
+    for y in rows[::step]:
+        line = np.concatenate([[False], mask[y, window[1]], [False]])
         for start, stop in np.flatnonzero(np.diff(line)).reshape(-1, 2):
             if stop - start > 2 * margin:
-                left, right = start + margin, stop - 1 - margin
-                yield [(y, columns.start + int(left)), (y, columns.start + int(right))]
+                left, right = int(start) + margin, int(stop) - 1 - margin
+                yield [(y, columns[left]), (y, columns[right])]
 
 
 def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace, film: Film) -> None:
@@ -183,25 +188,48 @@ def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
 
 
 def _correct(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
-    """Paint a nucleus over what is predicted; wait until the model has learnt it."""
-    z, image = 3, workspace.images.current
+    """Paint over what is predicted wrong; wait until it is shown, and learnt or not."""
+    image = workspace.images.current
     if image is None:
         raise RuntimeError("the workspace has no image")
-    viewer.dims.set_current_step(0, z)
-    hand.wait(2)
     on = workspace.preferences.replace(learn_corrections=True)
     workspace.set_preferences(on)
+    z, masks = _wrong(workspace.prediction.results[image.id])
+    viewer.dims.set_current_step(0, z)
+    camera = viewer.scene.camera
+    y, x = np.argwhere(np.any([mask for mask, _ in masks], axis=0)).mean(axis=0)
+    camera.center, camera.zoom = (0, y, x), _CLOSE * camera.zoom
+    hand.wait(2)
     layer = workspace.images.annotation_layer(image.id)
     viewer.layers.selection.active = layer
-    workspace.annotating.brush.next_cell()
-    truth = np.asarray(samples.nuclei()[z][1].data)
-    numbers, counts = np.unique(truth[_WINDOW], return_counts=True)
-    largest = numbers[1:][counts[1:].argmax()]
-    for stroke in _strokes(truth == largest, _WINDOW, step=3, margin=1):
-        hand.drag(stroke, layer)
-    learning = workspace.learning
-    hand.wait_until(lambda: learning.count > 0 and not learning.busy, 120)
+    brush = workspace.annotating.brush
+    for mask, is_cell in masks:
+        (brush.next_cell if is_cell else brush.background)()
+        for stroke in _strokes(mask, (slice(None), slice(None)), step=3, margin=1):
+            hand.drag(stroke, layer)
+    learning, segmenter = workspace.learning, workspace.prediction.segmenter
+    hand.wait(1)
+    hand.wait_until(lambda: not learning.busy and segmenter.idle, 120)
     hand.wait(2)
+
+
+def _wrong(results: ResultLayers) -> tuple[int, list[tuple[NDArray[np.bool_], bool]]]:
+    """Return a slice, and what is to be painted there: masks, and which are cells."""
+    found = []
+    for z in range(2, len(_stack())):
+        truth = np.asarray(samples.nuclei()[z][1].data).astype(np.int32)
+        seen = results.plane("cells", 0, z)
+        for mistake in mistakes(seen, truth, _SMALLEST):
+            # of all that may be wrong, what anyone sees at a glance
+            size = int(np.isin(truth, mistake.cells).sum())
+            found.append(((mistake.kind == "merged", size), z, mistake))
+    if not found:
+        raise RuntimeError("nothing is wrong that could be corrected")
+    _, z, mistake = max(found, key=lambda one: one[0])
+    truth = np.asarray(samples.nuclei()[z][1].data).astype(np.int32)
+    seen, nothing = results.plane("cells", 0, z), np.zeros_like(truth)
+    strokes = painted(mistake, seen, truth, nothing, FIRST_OBJECT)
+    return z, [(mask, value >= FIRST_OBJECT) for mask, value in strokes]
 
 
 def _raise(viewer: napari.Viewer, name: str) -> None:

@@ -76,6 +76,12 @@ def _play(
     workspace.models.add(path)
     workspace.models.select(path)
     _predict(hand, workspace, watchdog)
+    for role in ("cells", "annotation"):
+        viewer.layers.selection.active = find(viewer, role)[-1]
+        with watchdog.watching(f"going to the next cell, {role}"):
+            for _ in range(3):
+                workspace.editor.step(1)
+                hand.wait(1)
     _train(viewer, hand, workspace, watchdog)
 
 

@@ -323,7 +323,7 @@ def test_brush_buttons_and_napari_agree(
     assert layer.mode == "erase"
     click(brush.cell, qtbot)
     assert (layer.mode, layer.selected_label) == ("paint", 2)
-    assert "paints cell 2" in brush.status.text()
+    assert "paints a new cell with label 2" in brush.status.text()
     layer.mode = "pan_zoom"
     assert not any(b.isChecked() for b in (brush.cell, brush.background, brush.eraser))
     layer.brush_size = 17
@@ -340,7 +340,7 @@ def test_a_button_makes_the_annotation_the_active_layer(
     brush = annotated.brush
     for other in (viewer.layers[0], viewer.add_points(), viewer.add_shapes(), None):
         click(brush.cell, qtbot)
-        assert "paints cell 2" in brush.status.text()
+        assert "paints a new cell with label 2" in brush.status.text()
         assert brush.cell.isChecked()
         viewer.layers.selection.active = other
         assert "select the layer" in brush.status.text()
@@ -356,7 +356,7 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     assert layer is not None
     status = annotated.brush.status
     # once, while the guide says it
-    assert status.text() == "The brush paints cell 2."
+    assert status.text() == "The brush paints a new cell with label 2."
     workspace.guide.set_shown(False)
     assert "Press N before each next cell. Then press G" in status.text()
     click(annotated.brush.background, qtbot)
@@ -365,7 +365,7 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     layer.paint((0, 10, 10), 2)
     workspace.annotating.object_index.update_all(DEADLINE)
     click(annotated.brush.cell, qtbot)
-    assert status.text() == "The brush paints cell 3."
+    assert status.text() == "The brush paints a new cell with label 3."
     layer.visible = False
     assert "is hidden" in status.text()
 
@@ -385,7 +385,9 @@ def test_a_painted_cell_can_be_given_another_class(
     annotating.tick()
     brush.refresh()
     assert not brush.cell_class.isHidden()
-    assert brush.class_label.text() == f"Cell {layer.selected_label} is of class"
+    assert "goes on with the cell" in brush.status.text()
+    label = f"Cell with label {layer.selected_label} is of class"
+    assert brush.class_label.text() == label
     classes = [brush.cell_class.itemText(i) for i in range(brush.cell_class.count())]
     assert classes == ["cells", "dividing"]
     brush.cell_class.setCurrentIndex(1)

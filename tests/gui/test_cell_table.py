@@ -86,13 +86,14 @@ def test_numbers_are_short_and_sorted_as_numbers(qtbot: QtBot) -> None:
     assert (model.rowCount(), model.columnCount()) == (2, len(TABLE) - 2)
     assert texts(model, 5) == ["0.9877", ""]
     header = Qt.Orientation.Horizontal
-    assert model.headerData(4, header) == "area px"
-    model.sort(4)
-    assert texts(model, 4) == ["20", "30"]
+    # how large a cell is stands where one need not scroll for it
+    assert model.headerData(1, header) == "area px"
+    model.sort(1)
+    assert texts(model, 1) == ["20", "30"]
     assert model.row_of(model.index(0, 0)) == 1
     assert model.place_of(1).row() == 0
-    model.sort(4, Qt.SortOrder.DescendingOrder)
-    assert texts(model, 4) == ["30", "20"]
+    model.sort(1, Qt.SortOrder.DescendingOrder)
+    assert texts(model, 1) == ["30", "20"]
     many = {"label": np.arange(100_000), "area_px": np.arange(100_000)[::-1]}
     model.set_table(many)
     model.sort(1)
@@ -117,6 +118,8 @@ def test_a_row_shows_its_cell(window: CellTableWindow, workspace: Workspace) -> 
     assert layer is not None
     assert layer.selected_label == 2
     viewer = workspace.viewer
+    # where keys mean predicted cells
+    assert viewer.layers.selection.active is layer
     camera = getattr(viewer, "scene", viewer).camera
     assert tuple(camera.center)[-2:] == (2, 7)
 
@@ -142,11 +145,22 @@ def test_a_click_on_a_cell_chooses_its_row(
     assert window.view.currentIndex().row() == 1
     click(2)
     assert window.view.currentIndex().row() == 0
-    # it stays with its cell when rows are sorted or measured again
-    window.model.sort(6)
+    # it stays with its cell when rows are sorted, or measured again under other ids
+    window.model.sort(1)
+    other = {
+        name: np.roll(column, 1) if name != "label" else column
+        for name, column in TABLE.items()
+    }
+    tables = workspace.prediction.tables
+    tables._tables = dict.fromkeys(tables._tables, other)
     window.refresh()
     row = window.model.row_of(window.view.currentIndex())
-    assert window.model.table["label"][row] == 1
+    assert window.model.table["label"][row] == 2
+    # and there is none when that cell is gone
+    gone = {name: column[:1] for name, column in other.items()}
+    tables._tables = dict.fromkeys(tables._tables, gone)
+    window.refresh()
+    assert not window.view.currentIndex().isValid()
 
 
 def test_nothing_is_measured_for_a_window_that_is_closed(

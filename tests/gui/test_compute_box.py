@@ -70,3 +70,13 @@ def test_controls_have_names_and_tips(box: ComputeBox) -> None:
     for widget, name in ((box.where, "Compute on"), (box.queue, "Queue")):
         assert widget.accessibleName() == name
         assert widget.toolTip()
+
+
+def test_it_says_why_it_cannot_be_changed(box: ComputeBox) -> None:
+    box.allow(False, "Later.")
+    assert not box.where.isEnabled()
+    assert not box.queue.isEnabled()
+    assert box.where.toolTip().endswith("Later.")
+    box.allow(True, "Later.")
+    assert box.where.isEnabled()
+    assert not box.where.toolTip().endswith("Later.")

@@ -67,6 +67,13 @@ def test_each_step_follows_from_what_was_done(
         results.unexported = False
     workspace.prediction.exporter.changed.emit()
     assert "done" in bar.title.text()
+    # who goes on working is not told to export once more
+    workspace.prediction.predict("slice")
+    (handle,) = fake.running(PredictJob)
+    fake.predict(handle)
+    fake.end(handle)
+    assert workspace.prediction.unexported()
+    assert "done" in bar.title.text()
 
 
 def test_it_leads_to_the_dock_of_the_step(

@@ -10,10 +10,13 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_unet.core.events import TrainingFinished
+from fake_worker import FakeWorker
+from napari_unet.core.events import MasksCompared, TrainingFinished
+from napari_unet.core.jobs import CompareMasksJob
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.training.run import train
 from napari_unet.gui.model_card_dialog import ModelCardDialog
+from napari_unet.gui.pictures import APART, USUAL, Picture
 from napari_unet.gui.predict.model_chooser import ModelChooser
 from napari_unet.gui.train.runs_panel import CompareDialog, RunsPanel
 from napari_unet.io.model_file import load_model, save_model
@@ -21,7 +24,9 @@ from napari_unet.io.run_folder import save_run
 from napari_unet.io.trained_run import read_run, run_folder_of
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.training.runs import differences, same_parts
+from napari_unet.session.training.thumbnails import thumbnails_of
 from napari_unet.session.workspace import Workspace
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,11 +185,73 @@ def test_two_runs_are_compared(
     assert shown["Width"] == "4"
     assert "Depth" not in shown
     assert dialog.judged.text().startswith("Both were judged by the same")
+    assert dialog.masks.text() == "Open an image to see the masks of both."
     dialog.reject()
     small, wide, other = workspace.runs.entries
     assert ("Width", "4", "6") in differences(small, wide)
     assert ("Seed", "1", "5") in differences(small, other)
     assert not same_parts(small.card, other.card)
+
+
+def test_masks_of_two_runs_are_seen_side_by_side(
+    qtbot: QtBot,
+    panel: RunsPanel,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeWorker()
+    monkeypatch.setattr(workspace.worker, "submit", fake.submit)
+    layer = workspace.viewer.add_image(np.zeros((600, 40), np.uint8))
+    workspace.images.add([layer])
+    click(qtbot, panel, 0)
+    click(qtbot, panel, 1, Qt.KeyboardModifier.ControlModifier)
+    qtbot.mouseClick(panel.compare, Qt.MouseButton.LeftButton)
+    dialog = panel.findChild(CompareDialog)
+    until(lambda: fake.running(CompareMasksJob))
+    (handle,) = fake.running(CompareMasksJob)
+    # the earlier run, which is lower in the list, stands on the left
+    folder = workspace.store.run_folder
+    assert handle.job.models == tuple(
+        str(folder / f"{name}.safetensors") for name in ("wide", "small")
+    )
+    assert not dialog.pictures[0].isVisible()
+    one = np.repeat([[0, 1, 0, 2]], 4, axis=0).repeat(4, axis=1)
+    other = np.where(one == 2, 0, one)
+    none = np.zeros(0, int)
+    fake.emit(
+        handle,
+        MasksCompared(
+            np.zeros(one.shape, np.uint8), (one, other), (np.array([2]), none), True
+        ),
+    )
+    fake.end(handle)
+    assert [c.text() for c in dialog.counts] == [
+        "2 cells, 1 of them (orange) not on the other side.",
+        "1 cell.",
+    ]
+    shown = dialog.pictures[0].pixmap().toImage()
+    colours = {shown.pixelColor(x, 100).name() for x in range(shown.width())}
+    assert {USUAL, APART} <= colours
+    dialog.reject()
+
+
+def test_the_card_shows_what_was_learnt_from(
+    qtbot: QtBot, panel: RunsPanel, workspace: Workspace
+) -> None:
+    click(qtbot, panel, 0)
+    qtbot.mouseClick(panel.card, Qt.MouseButton.LeftButton)
+    dialog = panel.findChild(ModelCardDialog)
+    qtbot.waitUntil(dialog.pictures.isVisible)
+    (picture,) = dialog.pictures.findChildren(Picture)
+    assert picture.accessibleName() == "Learnt from: image"
+    dialog.reject()
+    run = workspace.runs.entries[0]
+    (thumbnail,) = thumbnails_of(run.path, run.card)
+    # 64 squares in 160 pixels, cut to them and a margin
+    assert thumbnail.grey.shape == thumbnail.labels.shape == (160, 160)
+    assert len(np.unique(thumbnail.labels)) == 1 + 64
+    inside = thumbnail.labels > 0
+    assert thumbnail.grey[inside].mean() > 2 * thumbnail.grey[~inside].mean()
 
 
 def test_the_card_opens_from_both_docks(

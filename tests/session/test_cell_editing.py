@@ -23,7 +23,7 @@ from session_bench import SessionBench
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,7 +53,12 @@ class Bench(SessionBench):
         self.models.select(model)
         self.control = self.make_prediction(self.models)
         self.editor = CellEditor(
-            self.viewer, store, self.images, self.annotating, self.control
+            self.viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.control,
+            self.post,
         )
         settings = Segmentation(threshold=0.5, min_size=0, ridge=0)
         self.control.set_segmentation(settings)
@@ -267,6 +272,17 @@ def test_undo_after_a_moved_threshold_finds_the_cells_anew(bench: Bench) -> None
     np.testing.assert_array_equal(bench.cells, CELLS)
 
 
+def test_undo_gives_no_cell_the_id_that_another_one_has_now(bench: Bench) -> None:
+    bench.editor.use("delete", bench.at(2, 2))
+    # the others are found again, and the first of them has the id of the deleted one
+    threshold(bench, 0.6)
+    assert bench.cells[8, 3] == 1
+    bench.editor.undo()
+    bench.work()
+    np.testing.assert_array_equal(bench.cells, CELLS)
+    assert bench.control.cells_in_view() == 3
+
+
 def test_accepting_and_rejecting_goes_into_the_annotation_and_back(
     bench: Bench,
 ) -> None:
@@ -343,8 +359,74 @@ def test_steps_go_to_the_least_sure_cell_that_was_not_looked_at(bench: Bench) ->
     bench.editor.step(1)
     assert int(CELLS[tuple(int(v) for v in seen[-1])]) == 3
     bench.editor.delete_here()
-    with pytest.raises(ValueError, match="looked at"):
-        bench.editor.step(1)
+    told: list[tuple[str, str]] = []
+    bench.editor.message.connect(lambda *words: told.append(words))
+    bench.editor.step(1)
+    assert told == [("info", "All cells of this slice were looked at.")]
+
+
+def test_a_large_slice_is_searched_part_by_part_for_the_next_cell(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = 3  # the first cell and the two others each lie in several parts
+    monkeypatch.setattr(
+        "napari_unet.session.editing.stepping._AT_A_TIME", rows * CELLS.shape[1]
+    )
+    probable = SURE.copy()
+    # the mean of the second is 0.7: that of its first row alone would be the least
+    probable[7, 2:6], probable[8:11, 2:6] = 0.55, 0.75
+    probable[CELLS == 3] = 0.65
+    bench.predict(probable)
+    posted: list[Callable[[], None]] = []
+    bench.editor._post = posted.append
+    seen = []
+    bench.editor.pointed.connect(seen.append)
+    bench.editor.step(1)
+    # asked for before it is there: it comes after it
+    bench.editor.step(1)
+    while posted:
+        posted.pop(0)()
+    assert [int(CELLS[int(y), int(x)]) for y, x in seen] == [3, 2]
+    assert bench.editor.stepped == "Cell 2 of 3 to be looked at, probability 0.70."
+
+
+def test_a_cell_keeps_its_colour_when_its_id_changes(bench: Bench) -> None:
+    def colours() -> list[Any]:
+        ids = [bench.cells[place] for place in ((2, 2), (8, 3), (8, 8))]
+        return bench.layer.colormap.map(np.array(ids)).tolist()
+
+    before = colours()
+    # the first goes: the others are found with ids one lower
+    bench.editor.use("reject", bench.at(2, 2))
+    threshold(bench, 0.6)
+    assert bench.cells[8, 3] == 1
+    assert colours()[1:] == before[1:]
+    bench.editor.undo()
+    bench.work()
+    assert bench.cells[8, 3] == 2
+    assert colours()[1:] == before[1:]
+
+
+def test_a_cell_keeps_its_colour_when_slices_are_linked(
+    tmp_path: Path, clock: list[float]
+) -> None:
+    bench = Bench(tmp_path, lambda call: call())
+    bench.add(np.zeros((2, *CELLS.shape), np.uint8))
+    # the second slice has one cell less: its ids change when they are linked
+    bench.predict(np.stack([SURE, np.where(CELLS > 1, SURE, 0.1)]))
+    bench.viewer.dims.set_current_step(0, 1)
+    bench.work()
+    bench.control.tick()
+    before = bench.layer.colormap.map(np.array([1, 2])).tolist()
+    assert bench.cells[1, 8, 3] == 1
+    rest(bench, clock)
+    assert bench.cells[1, 8, 3] == 2
+    assert bench.layer.colormap.map(np.array([2, 3])).tolist() == before
+    # and again, when another threshold finds them anew
+    threshold(bench, 0.6)
+    rest(bench, clock)
+    assert bench.layer.colormap.map(np.array([2, 3])).tolist() == before
+    bench.close()
 
 
 def test_strokes_that_do_nothing_say_why(bench: Bench) -> None:

@@ -278,6 +278,29 @@ class NeighboursFound(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MasksCompared(Event):
+    """What two models find in a part of a slice, all (y, x)."""
+
+    grey: NDArray[np.uint8] = field(compare=False)
+    # ids of cells; numbers of classes where a model finds regions only
+    masks: tuple[NDArray[np.integer], NDArray[np.integer]] = field(compare=False)
+    # ids of the cells of each that match none of the other
+    alone: tuple[NDArray[np.integer], NDArray[np.integer]] = field(compare=False)
+    of_cells: bool  # in both; of regions none is alone
+
+
+@dataclass(frozen=True, slots=True)
+class CellsRenumbered(Event):
+    """Which ids the cells of planes or volumes had before they were found anew.
+
+    It comes before `CellsFound` or `CellsLinked`, and not where no cell was before.
+    """
+
+    # of each (t, z), by the new id, the id that was there before; 0 where none was
+    was: Mapping[tuple[int, int | None], NDArray[np.int64]] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CellsLinked(Event):
     """Cells have one id through all slices now, and through time if they are followed.
 

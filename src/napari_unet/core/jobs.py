@@ -230,6 +230,27 @@ class ChooseStarterJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CompareMasksJob(Job):
+    """Find the cells of a part of a slice with two models."""
+
+    worker = "network"
+    function = "masks_job.run"
+    brief = True
+
+    models: tuple[str, str]  # paths of model files
+    image: ImageReference
+    t: int
+    z: int
+    box: Box  # of the slice
+    settings: Prediction = _PREDICTION
+
+    @property
+    def title(self) -> str:
+        """As `Job.title`."""
+        return f"Masks of {self.image.name}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ConvertModelJob(Job):
     """Convert a model of another program into a model file of ours."""
 

@@ -53,7 +53,7 @@ class CellTools(QWidget):
         stepped = self._editor.stepped if self._editor.target == self._target else ""
         # one line or two; the tooltip has the rest, as of slices and of the threshold
         first = f"{re.split('[.:;]', tool.tooltip)[0]}." if tool else ""
-        self.hint.setText(first if ours else stepped)
+        self.hint.setText(stepped or (first if ours else ""))
 
     def _on_clicked(self, name: ToolName, _checked: bool) -> None:
         with report_errors(self._workspace):

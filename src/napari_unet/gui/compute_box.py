@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QSizePolicy, QWidget
 
-from napari_unet.gui.widgets import Hint, blocked, column, follow, guard_wheel, row
+from napari_unet.gui.widgets import (
+    Hint,
+    allow,
+    blocked,
+    column,
+    follow,
+    guard_wheel,
+    row,
+)
 from napari_unet.session.compute_place import known_hosts
 
 if TYPE_CHECKING:
@@ -79,6 +87,11 @@ class ComputeBox(QWidget):
         self.queue.editingFinished.connect(self._on_chosen)
         follow(self, place.changed, self._show)
         self._show()
+
+    def allow(self, allowed: bool, reason: str) -> None:
+        """Let it be changed, or not for a reason."""
+        for part in (self.where, self.queue):
+            allow(part, allowed, reason)
 
     def _on_chosen(self, *_: object) -> None:
         text = self.where.currentText().strip()

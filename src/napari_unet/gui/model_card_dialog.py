@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import (
@@ -16,28 +17,37 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.model import Score
 from napari_unet.core.text import counted
+from napari_unet.gui.main_thread import MainThread, in_background
+from napari_unet.gui.pictures import Picture
 from napari_unet.gui.plot import LossPlot
-from napari_unet.gui.widgets import Heading, Hint, button
+from napari_unet.gui.widgets import Heading, Hint, button, row
 from napari_unet.session.models import describe
+from napari_unet.session.training.runs import methods_of
+from napari_unet.session.training.thumbnails import thumbnails_of
 
 if TYPE_CHECKING:
-    from napari_unet.core.model import ModelCard
+    from collections.abc import Callable
+    from pathlib import Path
 
-_WIDTH = 460
+    from napari_unet.core.model import ModelCard
+    from napari_unet.session.training.thumbnails import Thumbnail
+
+_WIDTH, _PICTURE = 460, 96
 
 
 class ModelCardDialog(QDialog):
     """Shows the card of a model, its curve, and the paragraph for a paper."""
 
     def __init__(
-        self, card: ModelCard, methods: str, parent: QWidget | None = None
+        self, path: Path, card: ModelCard, parent: QWidget | None = None
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle(card.name)
         # WIDGETS
         self.rows = {word: Hint(text) for word, text in described(card)}
         self.plot = curve_of(card)
-        self.methods = QPlainTextEdit(methods)
+        self.pictures = QWidget()
+        self.methods = QPlainTextEdit(methods_of(path, card))
         self.methods.setReadOnly(True)
         self.methods.setMinimumHeight(110)
         self.copy = button("Copy", "Copy the paragraph to the clipboard.")
@@ -48,6 +58,11 @@ class ModelCardDialog(QDialog):
         for word, hint in self.rows.items():
             form.addRow(word, hint)
         layout.addLayout(form)
+        self._row = row()
+        self._row.addStretch(1)
+        self.pictures.setLayout(self._row)
+        self.pictures.hide()
+        layout.addWidget(self.pictures)
         if card.history:
             layout.addWidget(Heading("How it learnt"))
             layout.addWidget(self.plot)
@@ -59,6 +74,18 @@ class ModelCardDialog(QDialog):
         self.copy.clicked.connect(self._on_copy)
         buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
+        # the images may be anywhere, and large
+        thread, read = MainThread(self), partial(thumbnails_of, path, card)
+        in_background(thread, read, self._show_pictures)
+
+    def _show_pictures(self, found: Callable[[], list[Thumbnail]]) -> None:
+        for number, thumbnail in enumerate(found()):
+            picture = Picture(_PICTURE)
+            picture.show_pixels(thumbnail.grey, thumbnail.labels)
+            picture.setAccessibleName(f"Learnt from: {thumbnail.name}")
+            picture.setToolTip(f"{thumbnail.name}, with what was annotated.")
+            self._row.insertWidget(number, picture)
+            self.pictures.show()
 
     def _on_copy(self) -> None:
         clipboard = QApplication.clipboard()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QProgressBar, QStyle, QStyleOptionProgressBar, QStylePainter
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QPaintEvent
+
+# Pixels of the frame on both sides of the text.
+_ROOM = 6
 
 
 class ProgressBar(QProgressBar):
@@ -41,6 +45,9 @@ class ProgressBar(QProgressBar):
         option = QStyleOptionProgressBar()
         self.initStyleOption(option)
         option.progress = self._done
-        option.text = self.text()
+        # else both ends of a long text would be cut
+        option.text = self.fontMetrics().elidedText(
+            self.text(), Qt.TextElideMode.ElideRight, self.width() - _ROOM
+        )
         painter = QStylePainter(self)
         painter.drawControl(QStyle.ControlElement.CE_ProgressBar, option)

@@ -196,14 +196,16 @@ class RunBar(QWidget):
 def progress_text(state: str, progress: RunProgress) -> str:
     """Say in a few words how the training goes."""
     parts = [state] if state in ("starting", "paused", "stopping") else []
-    if progress.curve.loss is not None:
+    slow = progress.slowness() if state == "training" else ""
+    # both have no room in the narrowest dock
+    if progress.curve.loss is not None and not slow:
         parts.append(f"error {progress.curve.loss:.2g}")
     if state != "training":
         return " · ".join(parts)
     if (left := progress.left()) is not None:
         parts.append(f"{clock(left)} left")
-    if slow := progress.slowness():
-        parts.append(f"{slow}: the computer is busy" if is_busy() else slow)
+    if slow:
+        parts.append(f"busy computer: {slow}" if is_busy() else slow)
     return " · ".join(parts) or "training"
 
 

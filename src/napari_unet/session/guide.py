@@ -90,6 +90,8 @@ class Guide:
         self._images, self._training = images, training
         self._models, self._prediction = models, prediction
         self.shown = shown
+        # once results were written, all was seen: what comes later is no step
+        self._finished = False
         self.number = 0
         # what comes next; None if all is done
         self.step: Step | None = None
@@ -136,13 +138,16 @@ class Guide:
         """Return the number of the step after the last that is done."""
         results = self._prediction.results
         opened = self._images.current is not None
+        self._finished |= (
+            any(one.made for one in results.values())
+            and not self._prediction.busy
+            and not self._prediction.unexported()
+        )
         done = (
             opened,
             opened and (self._training.can_start[0] or self._training.state != "idle"),
             opened and bool(self._models.own),
             bool(results),
-            bool(results)
-            and not self._prediction.busy
-            and not self._prediction.unexported(),
+            self._finished,
         )
         return max((n + 1 for n, so in enumerate(done) if so), default=0)

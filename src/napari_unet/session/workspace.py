@@ -279,7 +279,12 @@ class Workspace:
             self.prediction_place,
         )
         self.editor = CellEditor(
-            viewer, store, self.images, self.annotating, self.prediction
+            viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.prediction,
+            self._post,
         )
         self.denoiser = Denoiser(
             viewer,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from napari_unet.core.cells.labelmap import at_edge, sizes
+from napari_unet.core.cells.neighbour_colours import GAP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -214,6 +215,22 @@ def add_overlaps(parts: Sequence[Overlaps]) -> Overlaps:
     )
     width = int(below.max(initial=0)) + 1
     return _sum(above * width + below, shared, width)
+
+
+def ids_before(
+    before: NDArray[np.integer], cells: NDArray[np.integer]
+) -> NDArray[np.int64]:
+    """Return for each id of `cells` which id most of it had before; 0 where none.
+
+    Some lines are looked at: cells thinner than `GAP` pixels may be missed.
+    """
+    lines = np.s_[..., ::GAP, :]
+    overlaps = count_overlaps(before[lines], cells[lines])
+    was = np.zeros(int(cells.max(initial=0)) + 1, np.int64)
+    # of several values for one place the last one stays
+    order = np.argsort(overlaps.shared, kind="stable")
+    was[overlaps.below[order]] = overlaps.above[order]
+    return was
 
 
 def _sum(pairs: NDArray[np.int64], shared: NDArray[np.int64], width: int) -> Overlaps:

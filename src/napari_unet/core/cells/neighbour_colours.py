@@ -77,7 +77,7 @@ class NeighbourColours:
     def __init__(self, count: int, first: int) -> None:
         self._count, self._first = count, first
         self.other: dict[int, int] = {}
-        """Colours of the ids that have another than `id % first`."""
+        """Colours of the ids that need not have `id % first`."""
 
     def of(self, ids: NDArray[np.integer]) -> NDArray[np.intp]:
         """Return the colours of ids."""
@@ -86,6 +86,17 @@ class NeighbourColours:
             known = np.isin(ids, np.fromiter(self.other, np.int64, len(self.other)))
             colours[known] = [self.other[i] for i in ids[known].tolist()]
         return colours
+
+    def renamed(self, was: NDArray[np.integer]) -> NeighbourColours:
+        """Return the colours of the same things under other ids.
+
+        `was` are their ids here by those that they have there, 0 for new ones.
+        """
+        found = NeighbourColours(self._count, self._first)
+        ids = np.flatnonzero(was)
+        colours = self.of(was[ids])
+        found.other = dict(zip(ids.tolist(), colours.tolist(), strict=True))
+        return found
 
     def separate(self, pairs: NDArray[np.int64]) -> bool:
         """Give neighbours different colours; return whether any changed.

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 SIZES = ("volume_um3", "volume_px", "area_um2", "area_px")
 """Columns that say how large a cell is, the one that says most first."""
 
+_CENTROIDS = ("centroid_z_px", "centroid_y_px", "centroid_x_px")
+# Pixels by which another threshold moves the centroid of a cell, at the most.
+_MOVED = 4.0
+
 
 def rows_in_slice(table: Columns, t: int, z: int) -> NDArray[np.intp]:
     """Return the numbers of the rows whose cells are seen in a slice."""
@@ -42,6 +46,22 @@ def together(tables: Mapping[str, Columns]) -> Columns:
         "image": np.concatenate(images),
         **{c: np.concatenate([t[c] for t in full.values()]) for c in shared},
     }
+
+
+def row_near(table: Columns, before: Columns, row: int) -> int | None:
+    """Return where a row of a table of before is now; None if its cell is gone.
+
+    Ids may be others. Its centroid has moved by some pixels at the most.
+    """
+    if not table or ("image" in table) != ("image" in before):
+        return None
+    same = np.ones(len(table["label"]), bool)
+    for name in {"image", "t", "z"} & table.keys() & before.keys():
+        same &= table[name] == before[name][row]
+    axes = [name for name in _CENTROIDS if name in table and name in before]
+    moved = [table[name] - before[name][row] for name in axes]
+    far = np.where(same, np.linalg.norm(moved, axis=0), np.inf)
+    return int(far.argmin()) if far.min(initial=np.inf) <= _MOVED else None
 
 
 def size_column(table: Columns) -> str:

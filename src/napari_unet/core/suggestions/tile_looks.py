@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.images.smoothing import smooth
+from napari_unet.core.images.thumbnail import as_picture, step_for
 from napari_unet.core.suggestions.reasons import THUMBNAIL
 
 if TYPE_CHECKING:
@@ -62,10 +63,5 @@ def _features(channel: NDArray[np.float32]) -> list[float]:
 
 
 def _thumbnail(tile: NDArray[np.float32]) -> NDArray[np.uint8]:
-    grey = tile.mean(axis=0)
-    step = -(-max(grey.shape) // THUMBNAIL)
-    small = grey[::step, ::step]
-    low, high = np.percentile(small, (0.5, 99.5))
-    scaled = (small - low) / max(float(high - low), _LEAST)
-    thumbnail: NDArray[np.uint8] = (255 * np.clip(scaled, 0, 1)).astype(np.uint8)
-    return thumbnail
+    step = step_for(tile.shape[1:], THUMBNAIL)
+    return as_picture(tile[:, ::step, ::step])

@@ -11,10 +11,15 @@ from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.class_map import field_classes
 from napari_unet.core.cells.edited import with_annotation, with_edits
 from napari_unet.core.cells.instances import segment_instances
-from napari_unet.core.cells.linking import SliceLinker
+from napari_unet.core.cells.linking import SliceLinker, ids_before
 from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.cells.tracking import track_frames
-from napari_unet.core.events import CellsFound, CellsLinked, NeighboursFound
+from napari_unet.core.events import (
+    CellsFound,
+    CellsLinked,
+    CellsRenumbered,
+    NeighboursFound,
+)
 from napari_unet.core.images.image import Field, Image
 
 if TYPE_CHECKING:
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.cells.tracking import Tracks
     from napari_unet.core.events import Event
-    from napari_unet.core.jobs import SegmentJob
+    from napari_unet.core.jobs import Place, SegmentJob
     from napari_unet.core.settings import Segmentation
 
 
@@ -32,9 +37,9 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
     """Find the cells and regions of the job's places, and link cells if requested.
 
     `CellsFound` and `NeighboursFound` come after each place, None after each slice that
-    is linked and each frame that is followed, and `CellsLinked` at the end of both. An
-    array for the cells that does not have the shape of the probabilities without their
-    classes is a ValueError.
+    is linked and each frame that is followed, and `CellsLinked` at the end of both;
+    where cells were before, `CellsRenumbered` comes first. An array for the cells that
+    does not have the shape of the probabilities without their classes is a ValueError.
 
     In the end the cells are those of `segment_image`, yet no more than two planes, or
     one volume, are in memory. Linking can be cancelled and done again at any time.
@@ -47,6 +52,7 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
         arrays.write(t, z, cells)
         arrays.decide(t, z, job.settings)
         number = int(cells.max(initial=0))
+        yield from arrays.renumbered()
         yield CellsFound(t, z, number, count / len(job.places))
         # after the cells: colours can come later
         yield NeighboursFound(t, z, neighbours(cells))
@@ -63,9 +69,11 @@ def run(job: SegmentJob) -> Iterator[Event | None]:
     if job.settings.track and arrays.image.size("t") > 1:
         tracks = yield from arrays.follow(job.settings)
         pairs = yield from arrays.neighbours()
+        yield from arrays.renumbered()
         yield CellsLinked(tracks.count, tracks, pairs)
     elif in_slices:
         pairs = yield from arrays.neighbours()
+        yield from arrays.renumbered()
         yield CellsLinked(total, None, pairs)
 
 
@@ -99,6 +107,8 @@ class _Arrays:
         # needed only where borders follow edges
         self._pixels = self.image if job.image is None else job.image.open()
         self._classes = cell_classes(job.classes)
+        # of each place that was written, by the new id, the id before
+        self._was: dict[Place, NDArray[np.int64]] = {}
 
     def find(self, t: int, z: int | None, settings: Segmentation) -> NDArray[np.int32]:
         """Find the cells of a plane or volume, with the edited ones as they are."""
@@ -150,8 +160,19 @@ class _Arrays:
         return np.array(Field(self._cells, t, z).read()[0])
 
     def write(self, t: int, z: int | None, cells: NDArray[np.int32]) -> None:
-        """Write the cells of a plane or volume."""
+        """Write the cells of a plane or volume, and note which ids they had."""
+        before = Field(self._cells, t, z).read()[0]
+        was = ids_before(before.reshape(cells.shape), cells)
+        # of what is written twice, the ids before the first time
+        first = self._was.get((t, z))
+        self._was[t, z] = was if first is None else first[was]
         _write(self._cells, t, z, cells)
+
+    def renumbered(self) -> Iterator[CellsRenumbered]:
+        """Tell which ids cells had that were written since it was told last."""
+        was, self._was = self._was, {}
+        if any(ids.any() for ids in was.values()):
+            yield CellsRenumbered(was)
 
     def decide(self, t: int, z: int | None, settings: Segmentation) -> None:
         """Write the classes of a plane or volume, without the removed pieces."""

@@ -72,6 +72,10 @@ class BrushBar(QWidget):
         )
         guard_wheel(self.cell_class)
         self.status = Hint()
+        self.status.setToolTip(
+            "In the layer, label 0 is blank and 1 is background: the labels of cells "
+            "begin with 2."
+        )
         self.tools = CellTools(workspace, "annotation")
         self.keep = check_box(
             "Keep what is painted (B)",
@@ -136,7 +140,7 @@ class BrushBar(QWidget):
         self.cell_class.setVisible(offered)
         if not offered:
             return
-        self.class_label.setText(f"Cell {cell} is of class")
+        self.class_label.setText(f"Cell with label {cell} is of class")
         with blocked(self.cell_class):
             self.cell_class.clear()
             for number in cells:
@@ -170,7 +174,10 @@ class BrushBar(QWidget):
         then = f"{_NEXT}{then}" if then else ""
         several = len(self._workspace.store.project.classes) > 1
         name = f" ({info.name})" if several else ""
-        return f"The brush paints cell {layer.selected_label}{name}.{then}"
+        new = self._brush.painted_cell is None
+        begins = "paints a new cell" if new else "goes on with the cell"
+        label = layer.selected_label
+        return f"The brush {begins} with label {label}{name}.{then}"
 
     def _what_to_do_first(self) -> str:
         """Say how there will be a layer to paint in."""

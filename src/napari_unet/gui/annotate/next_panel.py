@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage, QPixmap
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.core.suggestions.reasons import THUMBNAIL
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.pictures import Picture
 from napari_unet.gui.widgets import (
     SPACING,
     ButtonRow,
@@ -23,8 +22,6 @@ from napari_unet.gui.widgets import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from napari_unet.core.suggestions.reasons import Suggestion
     from napari_unet.session.workspace import Workspace
 
@@ -90,8 +87,8 @@ class NextPanel(QWidget):
         """Return a tile: how it looks, where it is, why, and the way there."""
         name = self._suggesting.name_of(suggestion)
         reasons = "; ".join(suggestion.reasons)
-        picture = QLabel()
-        picture.setPixmap(_pixmap(suggestion.thumbnail))
+        picture = Picture(THUMBNAIL)
+        picture.show_pixels(suggestion.thumbnail)
         picture.setFixedSize(THUMBNAIL, THUMBNAIL)
         picture.setAccessibleName(f"Tile {number} of {name}")
         hint = Hint(f"{name}: {reasons}.")
@@ -105,14 +102,3 @@ class NextPanel(QWidget):
         layout.setAlignment(picture, Qt.AlignmentFlag.AlignTop)
         box.setLayout(layout)
         return box
-
-
-def _pixmap(grey: NDArray[np.uint8]) -> QPixmap:
-    pixels = np.ascontiguousarray(grey)
-    height, width = pixels.shape
-    image = QImage(
-        pixels.tobytes(), width, height, width, QImage.Format.Format_Grayscale8
-    )
-    return QPixmap.fromImage(image).scaled(
-        THUMBNAIL, THUMBNAIL, Qt.AspectRatioMode.KeepAspectRatio
-    )

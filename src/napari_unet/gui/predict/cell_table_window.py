@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.cells.table_parts import histogram, size_column
+from napari_unet.core.cells.table_parts import histogram, row_near, size_column
 from napari_unet.core.text import counted
 from napari_unet.gui.theme import colours, is_dark
 from napari_unet.gui.widgets import follow, row
@@ -57,8 +57,11 @@ class CellTableModel(QAbstractTableModel):
         """Show another table, in its own order."""
         self.beginResetModel()
         self.table = table
+        # what a cell is called and how large it is come first: they are to be in sight
+        first = [n for n in ("image", "label", size_column(table)) if n in table]
         # a plain image has neither slices nor time points
-        self._names = [n for n in table if n not in "tz" or np.any(table[n])]
+        rest = (n for n in table if n not in "tz" or np.any(table[n]))
+        self._names = list(dict.fromkeys([*first, *rest]))
         self._order = np.arange(len(next(iter(table.values()), ())))
         self.endResetModel()
 
@@ -192,6 +195,8 @@ class CellTableWindow(QDialog):
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setSortingEnabled(True)
+        # as wide as what is in sight, however many rows there are
+        self.view.horizontalHeader().setResizeContentsPrecision(0)
         self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
@@ -226,7 +231,7 @@ class CellTableWindow(QDialog):
     def refresh(self, *_: object) -> None:
         """Show what is measured of the scope."""
         table = self._tables.table(self.scope.currentData())
-        chosen = self._chosen_label()
+        chosen = self._chosen_place()
         self.model.set_table(table)
         header = self.view.horizontalHeader()
         if header.sortIndicatorSection() >= 0:
@@ -240,21 +245,22 @@ class CellTableWindow(QDialog):
             unit = unit.replace(power, sign)
         values = table[size].astype(float) if size else np.zeros(0)
         self.sizes.set_values(values, unit)
-        if chosen is not None and number:
-            rows = np.flatnonzero(table["label"] == chosen)
-            if len(rows):
-                self._choose(int(rows[0]))
+        self.view.resizeColumnsToContents()
+        same = None if chosen is None else row_near(table, *chosen)
+        if same is not None:
+            self._choose(same)
 
     def _on_changed(self) -> None:
         # another slice is in view, or cells are found
         if self.scope.currentData() != "images" or not self.model.rowCount():
             self.refresh()
 
-    def _chosen_label(self) -> int | None:
+    def _chosen_place(self) -> tuple[Columns, int] | None:
+        """Return the table and row that is chosen: ids change with the threshold."""
         index = self.view.selectionModel().currentIndex()
         if not index.isValid():
             return None
-        return int(self.model.table["label"][self.model.row_of(index)])
+        return self.model.table, self.model.row_of(index)
 
     def _on_row(self, index: QModelIndex, _before: QModelIndex) -> None:
         if index.isValid():

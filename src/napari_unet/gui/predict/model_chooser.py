@@ -24,7 +24,6 @@ from napari_unet.gui.widgets import (
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.foreign_models import PATTERNS, is_foreign
 from napari_unet.session.models import describe, purpose_of
-from napari_unet.session.training.runs import methods_of
 
 if TYPE_CHECKING:
     from qtpy.QtCore import QMimeData
@@ -124,7 +123,7 @@ class ModelChooser(QWidget):
     def _on_card(self) -> None:
         entry = self._models.entry
         if entry is not None:
-            ModelCardDialog(entry.card, methods_of(entry.path, entry.card), self).open()
+            ModelCardDialog(entry.path, entry.card, self).open()
 
     def _show(self) -> None:
         self.status.setText(self._foreign.status if self._foreign.running else "")

@@ -102,6 +102,7 @@ class RunPanel(QWidget):
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")
+        self.compute.allow(not control.busy, "It can be changed when this has ended.")
         self._show_progress(control.progress)
         self.progress.setVisible(control.busy)
         self.status.setText(control.status)

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QWidget
 from napari_unet.gui.compute_box import TRAIN_TIP, ComputeBox
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.runs_panel import RunsPanel
-from napari_unet.gui.train.settings_box import RecipeBox
+from napari_unet.gui.train.settings_box import BUSY, RecipeBox
 from napari_unet.gui.widgets import (
     ButtonRow,
     Fold,
@@ -105,6 +105,7 @@ class TrainPage(QWidget):
     def _show_state(self) -> None:
         training, plan = self._training, self._training.plan
         self.recipe.show_lock()
+        self.compute.allow(training.state == "idle", BUSY)
         self._show_interrupted(plan.interrupted)
         summary = training.training_data.summary()
         learnt = f"{summary}." if summary.images else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
@@ -22,9 +23,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.text import counted
 from napari_unet.gui.annotate.item_list import ItemList
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.model_card_dialog import ModelCardDialog, curve_of
+from napari_unet.gui.pictures import Picture
 from napari_unet.gui.widgets import (
     ButtonRow,
     Heading,
@@ -35,7 +38,8 @@ from napari_unet.gui.widgets import (
     column,
     follow,
 )
-from napari_unet.session.training.runs import differences, methods_of, same_parts
+from napari_unet.session.training.masks_compared import ComparedMasks
+from napari_unet.session.training.runs import differences, same_parts
 
 if TYPE_CHECKING:
     from qtpy.QtGui import QShowEvent
@@ -43,6 +47,8 @@ if TYPE_CHECKING:
     from napari_unet.session.training.runs import Run
     from napari_unet.session.workspace import Workspace
 
+# Of a picture of masks, in pixels of the screen.
+_SIDE = 220
 _ONE, _TWO = "Choose one run.", "Choose two runs, with Ctrl held down."
 _NOT_KEPT = "It was trained before runs were kept: there is no place for notes."
 
@@ -63,7 +69,9 @@ class RunsPanel(QWidget):
         self.notes.setPlaceholderText("Notes on this run")
         self.notes.setToolTip("Kept with the run.")
         self.card = button("Card…", "What the model is, and its paragraph for a paper.")
-        self.compare = button("Compare…", "Curves and settings of two runs.")
+        self.compare = button(
+            "Compare…", "Curves, settings and masks of two runs, side by side."
+        )
         self.rename = button("Rename…", "Give run and model another name.")
         self.export = button(
             "Export…", "Copy model and run, which napari-unet replay repeats."
@@ -131,12 +139,11 @@ class RunsPanel(QWidget):
 
     def _on_card(self) -> None:
         for run in self.chosen[:1]:
-            methods = methods_of(run.path, run.card)
-            ModelCardDialog(run.card, methods, self).open()
+            ModelCardDialog(run.path, run.card, self).open()
 
     def _on_compare(self) -> None:
         later, earlier = self.chosen
-        CompareDialog(earlier, later, self).open()
+        CompareDialog(self._workspace, earlier, later, self).open()
 
     def _on_rename(self) -> None:
         dialog = QInputDialog(self)
@@ -192,13 +199,23 @@ class RunsPanel(QWidget):
 
 
 class CompareDialog(QDialog):
-    """Two runs side by side: their curves, and in what they differ."""
+    """Two runs side by side: curves, masks of the slice in view, what differs."""
 
-    def __init__(self, one: Run, other: Run, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, one: Run, other: Run, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Compare runs")
+        self._masks = ComparedMasks(
+            workspace.images,
+            workspace.worker,
+            workspace.preferences.prediction(),
+            (one.path, other.path),
+        )
         rows = differences(one, other)
         # WIDGETS
+        self.pictures = Picture(_SIDE), Picture(_SIDE)
+        self.counts = Hint(), Hint()
         self.table = QTableWidget(len(rows), 3)
         self.table.setHorizontalHeaderLabels(["", one.name, other.name])
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -219,19 +236,48 @@ class CompareDialog(QDialog):
             "not say which is better.",
             "info" if same else "warning",
         )
+        self.masks = Hint()
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         # LAYOUT
-        curves, layout = QHBoxLayout(), QVBoxLayout(self)
-        for run in (one, other):
+        sides, layout = QHBoxLayout(), QVBoxLayout(self)
+        for run, picture, count in zip(
+            (one, other), self.pictures, self.counts, strict=True
+        ):
+            picture.setAccessibleName(f"Masks of {run.name}")
             part = QWidget()
-            column(part, Heading(run.name), Hint(run.line), curve_of(run.card))
-            curves.addWidget(part)
-        layout.addLayout(curves)
+            what = (Heading(run.name), Hint(run.line), curve_of(run.card))
+            column(part, *what, picture, count, inner=True)
+            sides.addWidget(part)
+        layout.addLayout(sides)
+        layout.addWidget(self.masks)
         layout.addWidget(self.judged)
         layout.addWidget(self.table, 1)
         layout.addWidget(buttons)
-        self.resize(680, 520)
+        self.resize(680, 680)
         self.setWindowFlag(Qt.WindowType.WindowContextHelpButtonHint, False)
         # CONNECTIONS
         buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
+        follow(self, self._masks.changed, self._show_masks)
+        self._show_masks()
+
+    def done(self, result: int) -> None:
+        """Predict no more, however it is closed."""
+        self._masks.close()
+        super().done(result)
+
+    def _show_masks(self) -> None:
+        found = self._masks.found
+        self.masks.setText(self._masks.sentence)
+        for part in (*self.pictures, *self.counts):
+            part.setVisible(found is not None)
+        if found is None:
+            return
+        for picture, count, mask, alone in zip(
+            self.pictures, self.counts, found.masks, found.alone, strict=True
+        ):
+            picture.show_pixels(found.grey, mask, alone.tolist())
+            cells = counted(len(np.unique(mask[mask > 0])), "cell")
+            left = f", {len(alone)} of them (orange) not on the other side"
+            of_cells = found.of_cells
+            count.setText(f"{cells}{left if len(alone) else ''}." if of_cells else "")

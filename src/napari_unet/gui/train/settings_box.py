@@ -59,7 +59,7 @@ _UNITS = ("minutes", "steps")
 _NO_Z = "No image of the project has a z axis."
 _GOES_ON = "The interrupted training goes on as it began: start over to change this."
 _KEPT = "Training that starts from a model keeps the network of that model."
-_BUSY = "It can be changed when the training has ended."
+BUSY = "It can be changed when the training has ended."
 _JOINED = "Several networks are joined: set Networks to 1 to try both."
 _TRIED = "Both ways are tried, and one network is kept."
 
@@ -207,13 +207,13 @@ class RecipeBox(QWidget):
         self.show_networks()
         boxes = (self.start, self.preset, self.images, self.budget, self.unit)
         for box in (*boxes, self.both, self.form):
-            allow(box, not locked, _GOES_ON if goes_on else _BUSY)
+            allow(box, not locked, _GOES_ON if goes_on else BUSY)
         asked = self._plan.settings
         if asked.folds > 1 and not locked:
             allow(self.both, False, _JOINED)
         self.form.allow("folds", not asked.try_both, _TRIED)
         kept = not locked and self._plan.network_of_start is not None
-        why = _KEPT if kept else _GOES_ON if goes_on else _BUSY
+        why = _KEPT if kept else _GOES_ON if goes_on else BUSY
         allow(self.network, not (locked or kept), why)
         self._show_settled(_KEPT if kept else "")
 

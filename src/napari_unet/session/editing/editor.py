@@ -21,7 +21,7 @@ from napari_unet.session.editing.tools import BY_NAME, OF_CELLS, SHORTCUTS
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.editing.reshape import ToolName
+    from napari_unet.session.editing.stepping import Step
     from napari_unet.session.editing.tools import Target, Tool
+    from napari_unet.session.future import Post
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
@@ -76,8 +78,10 @@ class CellEditor:
         images: ImageList,
         annotating: Annotating,
         prediction: PredictionControl,
+        post: Post,
     ) -> None:
         self._viewer, self._store, self._images = viewer, store, images
+        self._post = post
         self._annotating, self._prediction = annotating, prediction
         self.predicted = PredictionEdits(
             store, prediction.results, prediction.segmenter
@@ -86,6 +90,9 @@ class CellEditor:
         self.canvas = CanvasTool(viewer)
         self._stepper = Stepper(self.predicted)
         self._target: Target = "cells"
+        # the step that is being looked for, and one that was asked for meanwhile
+        self._step: Generator[None, None, Step | None] | None = None
+        self._step_more = 0
         # at which of how many cells the last step ended, in words
         self.stepped = ""
         self.canvas.drawn.connect(self._on_drawn)
@@ -121,6 +128,7 @@ class CellEditor:
             aim.layer.visible = True
             self._viewer.layers.selection.active = aim.layer
         self.canvas.take(tool)
+        self.stepped = ""
         self.changed.emit()
 
     def put_away(self) -> None:
@@ -213,11 +221,31 @@ class CellEditor:
         self._turn("Done again", self.predicted.redo)
 
     def step(self, by: int) -> None:
-        """Point to the next (1) or previous (-1) cell of the slice in view."""
+        """Point to the next (1) or previous (-1) cell of the slice in view, soon."""
+        if self._step is not None:
+            self._step_more = by
+            return
         aim = self._aim(self.target)
-        step = self._stepper.next(aim, by)
+        self._step = self._stepper.next(aim, by)
+        self._go_on_with_step(aim)
+
+    def _go_on_with_step(self, aim: Aim) -> None:
+        if self._step is None:
+            return  # closed meanwhile
+        try:
+            next(self._step)
+        except StopIteration as end:
+            more, self._step, self._step_more = self._step_more, None, 0
+            self._point_to(aim, end.value)
+            if more:
+                self.step(more)
+        else:
+            self._post(partial(self._go_on_with_step, aim))
+
+    def _point_to(self, aim: Aim, step: Step | None) -> None:
         if step is None:
-            raise ValueError("All cells of this slice were looked at.")
+            self.message.emit("info", "All cells of this slice were looked at.")
+            return
         where = {"t": aim.t, "z": aim.z, "y": step.point[0], "x": step.point[1]}
         axes = aim.image.annotation_axes
         world = aim.layer.data_to_world([where[axis] for axis in axes])
@@ -258,6 +286,7 @@ class CellEditor:
 
     def close(self) -> None:
         """Follow the viewer no more."""
+        self._step = None
         self.canvas.take(None)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.selection.events.active.disconnect(self._on_active)

@@ -58,6 +58,8 @@ class Edit:
     image_id: str
     place: Place
     parts: list[_Part] = field(default_factory=list)
+    # of which cells its ids are: whose, and how often they had been found
+    of_cells: tuple[ResultLayers, int] | None = None
     # does to the annotation what the edit did there, too: 0 undoes it, 1 does it again
     annotate: Callable[[Way], None] | None = None
 
@@ -174,17 +176,23 @@ class PredictionEdits:
     ) -> None:
         """Undo (0) or do (1) an edit, first on disk, then in what is shown.
 
-        Where other cells are shown than those that were edited, as after another
-        threshold, they are found again with the record as it is now.
+        Where cells were found since, as after another threshold, an id may be that of
+        another one: they are found again with the record as it is now.
         """
         _keep(self._made(results), edit.parts, way)
+        here = results, results.cells.found
+        if edit.of_cells in (None, here):
+            edit.of_cells = here
+            self._show(results, edit, way)
+        else:
+            again = True
+        results.unexported = True
+        self._segmenter.edited(results, edit.place, again=again)
+
+    def _show(self, results: ResultLayers, edit: Edit, way: Way) -> None:
         cells = results.cells
         for part in edit.parts:
-            shown = _shown(results, part.t, part.z)[part.box]
-            if np.array_equal(shown, part.shown[1 - way]):
-                shown[...] = part.shown[way]
-            else:
-                again = True
+            _shown(results, part.t, part.z)[part.box] = part.shown[way]
             cells.highest = max(cells.highest, int(part.shown[way].max(initial=0)))
             # parts of a cell have different colours
             results.colours.add(edit.place, neighbours(part.shown[way]))
@@ -192,8 +200,6 @@ class PredictionEdits:
         if edit.place in cells.counts:
             cells.counts[edit.place] += edit.parts[0].more(way)
         results.colour_cells()
-        results.unexported = True
-        self._segmenter.edited(results, edit.place, again=again)
 
 
 def _keep(file: AnnotationFile, parts: Sequence[_Part], way: Way) -> None:

@@ -9,15 +9,19 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, cell_classes
 from napari_unet.core.cells.label_ids import distinct, positions
-from napari_unet.core.images.image import Field, Image
 from napari_unet.session.project.annotation_file import plane_of
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from numpy.typing import NDArray
 
     from napari_unet.session.editing.editor import Aim
     from napari_unet.session.editing.prediction_edits import PredictionEdits
     from napari_unet.session.prediction.results import ResultLayers
+
+# Pixels that are looked at in one go: some 10 ms.
+_AT_A_TIME = 2**19
 
 # What cells are in the order of, and their id.
 _Stop = tuple[float, int]
@@ -43,14 +47,15 @@ class Stepper:
         self._last: _Stop | None = None
         self._where: tuple[object, ...] = ()
 
-    def next(self, aim: Aim, by: int) -> Step | None:
+    def next(self, aim: Aim, by: int) -> Generator[None, None, Step | None]:
         """Return the next (1) or previous (-1) cell; None if there is none.
 
-        After the last comes the first again.
+        After the last comes the first again. The slice is read part by part, with a
+        pause after each: large ones take longer than one may wait for.
         """
         axes = aim.image.annotation_axes
         cells = np.asarray(plane_of(aim.layer.data, axes, aim.t, aim.z))
-        keys, ids = self._keys(aim, cells)
+        keys, ids = yield from self._keys(aim, cells)
         stops: list[_Stop] = sorted(zip(keys.tolist(), ids.tolist(), strict=True))
         if not stops:
             return None
@@ -68,35 +73,47 @@ class Stepper:
 
     def _keys(
         self, aim: Aim, cells: NDArray[np.integer]
-    ) -> tuple[NDArray[np.float64], NDArray[np.integer]]:
+    ) -> Generator[None, None, tuple[NDArray[np.float64], NDArray[np.integer]]]:
         """Return what the cells to be looked at are in the order of, and their ids."""
-        every = distinct(cells)
-        if aim.results is None:
-            rows = np.broadcast_to(np.arange(len(cells))[:, np.newaxis], cells.shape)
-            means = _means(cells, every, rows)
-            painted = every >= FIRST_OBJECT
-            return means[painted], every[painted]
-        record = self._edits.record(aim.results, aim.t, aim.z)
-        looked_at = np.unique(cells[record >= FIRST_OBJECT])
-        left = (every > 0) & ~np.isin(every, looked_at)
-        likely = _likely(aim.results, aim.t, aim.z)
-        return _means(cells, every, likely)[left], every[left]
+        found, parts, looked_at = [], [], np.zeros(0, cells.dtype)
+        record: NDArray[np.int32] | None = None
+        likely: list[NDArray[np.float32]] = []
+        if aim.results is not None:
+            record = self._edits.record(aim.results, aim.t, aim.z)
+            likely = _likely(aim.results, aim.t, aim.z)
+        height = max(_AT_A_TIME // cells.shape[1], 1)
+        for start in range(0, len(cells), height):
+            rows = slice(start, start + height)
+            part = cells[rows]
+            ids = distinct(part)
+            if record is None:
+                numbers = np.arange(start, start + len(part))[:, np.newaxis]
+                values = np.broadcast_to(numbers, part.shape)
+            else:
+                # a cell of whichever class
+                values = np.sum([plane[rows] for plane in likely], axis=0)
+                held = part[record[rows] >= FIRST_OBJECT]
+                looked_at = np.union1d(looked_at, held)
+            at = positions(ids, part).reshape(-1)
+            parts.append(
+                (np.bincount(at, values.reshape(-1), ids.size), np.bincount(at))
+            )
+            found.append(ids.astype(np.int64))
+            if rows.stop < len(cells):
+                yield
+        every, at = np.unique(np.concatenate(found), return_inverse=True)
+        totals, counts = np.concatenate(parts, axis=1)
+        means = np.bincount(at, totals) / np.bincount(at, counts)
+        first = FIRST_OBJECT if aim.results is None else 1
+        left = (every >= first) & ~np.isin(every, looked_at)
+        return means[left], every[left]
 
 
-def _means(
-    cells: NDArray[np.integer], ids: NDArray[np.integer], values: NDArray[np.number]
-) -> NDArray[np.float64]:
-    """Return the mean of the values of each id; `ids` are all there are."""
-    at = positions(ids, cells).reshape(-1)
-    total = np.bincount(at, values.reshape(-1), ids.size)
-    return np.asarray(total / np.bincount(at, minlength=ids.size), np.float64)
-
-
-def _likely(results: ResultLayers, t: int, z: int) -> NDArray[np.float32]:
-    """Return how probable it is that there is a cell, whichever its class, (y, x)."""
-    field = Field(Image(results.files.arrays["probability"], results.axes), t, z)
-    planes = np.asarray(field.read())[list(cell_classes(results.classes))]
-    return np.asarray(planes.sum(axis=0), np.float32)
+def _likely(results: ResultLayers, t: int, z: int) -> list[NDArray[np.float32]]:
+    """Return views of how probable each class of cells is in a slice, (y, x)."""
+    axes, maps = results.image.annotation_axes, results.files.arrays["probability"]
+    numbers = cell_classes(results.classes)
+    return [plane_of(np.asarray(maps[number]), axes, t, z) for number in numbers]
 
 
 def _inner_point(cell: NDArray[np.bool_]) -> tuple[float, float]:

@@ -28,6 +28,7 @@ class CellState:
     # when each was predicted, counted in predictions
     predicted: dict[Place, int] = field(default_factory=dict)
     counts: dict[Place, int] = field(default_factory=dict)  # number of its cells
+    found: int = 0  # how often: ids of before may be those of others now
     # version of the settings of which all cells were linked through z and time
     linked: int = _NEVER
     # no id of a cell in any slice is higher

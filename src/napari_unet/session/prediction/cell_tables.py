@@ -85,7 +85,11 @@ class CellTables(CellFollower):
         layer = results.cells_layer.layer if results is not None else None
         if results is None or layer is None:
             return
-        self._images.set_current(results.image.id)
+        current = self._images.current
+        if current is None or current.id != results.image.id:
+            self._images.set_current(results.image.id)
+        # its keys are those of predicted cells
+        self._viewer.layers.selection.active = layer
         place = int(table["t"][row]), int(table["z"][row])
         y, x = (float(table[f"centroid_{a}_px"][row]) for a in "yx")
         go_to(self._viewer, layer, results.image.annotation_axes, place, (y, x))

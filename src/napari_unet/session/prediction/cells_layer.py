@@ -12,7 +12,7 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.outlines import draw_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels
@@ -136,25 +136,62 @@ class CellsLayer:
 class CellColours:
     """Colours of cells, in which those that touch differ wherever one looks.
 
-    Beyond 65,534 colours come round, and those that touch may have the same.
+    A cell keeps its colour under another id, as after a moved threshold. Beyond 65,534
+    colours come round, and those that touch may have the same.
     """
 
     def __init__(self) -> None:
         # pairs of neighbours, of each plane or volume
-        self.neighbours: dict[Place, NDArray[np.int64]] = {}
-        self._numbers = NeighbourColours(len(OUTLINES), len(OUTLINES))
+        self._neighbours: dict[Place, NDArray[np.int64]] = {}
+        self._all = NeighbourColours(len(OUTLINES), len(OUTLINES))
+        # of planes or volumes that were found anew, until all ids are linked
+        self._of: dict[Place, NeighbourColours] = {}
+        self._shown = self._all
         self._highest = 0
         self._told_apart: list[NDArray[np.int64]] = []
 
+    @property
+    def places(self) -> set[Place]:
+        """The planes or volumes whose cells are known."""
+        return {*self._neighbours, *self._of}
+
     def note(self, place: Place, neighbours: NDArray[np.int64]) -> None:
         """Take in which cells of a plane or volume are neighbours now."""
-        self.neighbours[place] = neighbours
+        self._neighbours[place] = neighbours
 
     def add(self, place: Place, neighbours: NDArray[np.int64]) -> None:
         """Take in more neighbours, of cells that people edited."""
-        known = self.neighbours.get(place)
+        known = self._neighbours.get(place)
         pairs = [neighbours] if known is None else [known, neighbours]
-        self.neighbours[place] = np.concatenate(pairs)
+        self._neighbours[place] = np.concatenate(pairs)
+
+    def rename(self, was: Mapping[Place, NDArray[np.int64]]) -> None:
+        """Go on with the colours of cells that have other ids in some places now.
+
+        `was` are their ids before by those of now, 0 of new cells.
+        """
+        # slices of a volume that was found as a whole are linked one by one
+        renamed = {
+            (t, z): self._numbers([(t, z), (t, None)]).renamed(ids)
+            for (t, z), ids in was.items()
+        }
+        for t, z in was:
+            for place in ((t, z), (t, None)):
+                self._of.pop(place, None)
+                self._neighbours.pop(place, None)
+        self._of.update(renamed)
+
+    def join(self, in_view: Collection[Place]) -> None:
+        """Let a cell have one colour in all places: its id is the same there now.
+
+        It is the one that it has in view, where it is.
+        """
+        if not self._of:
+            return
+        self._all = NeighbourColours(len(OUTLINES), len(OUTLINES))
+        for place in sorted(self._of, key=lambda place: place in in_view):
+            self._all.other.update(self._of[place].other)
+        self._of.clear()
 
     def renew(self, places: Collection[Place], highest: int) -> bool:
         """Tell cells in view apart, with ids up to `highest`; whether any changed."""
@@ -163,18 +200,25 @@ class CellColours:
         if changed:
             doubled = max(1 << highest.bit_length(), _SHORTEST)
             self._highest = min(doubled, _LAST_IN_CYCLE)
-        found = [self.neighbours[p] for p in places if p in self.neighbours]
+        numbers = self._numbers(places)
+        if numbers is not self._shown:
+            changed |= numbers.other != self._shown.other
+            self._shown = numbers
+        found = [self._neighbours[p] for p in places if p in self._neighbours]
         if [id(f) for f in found] != [id(f) for f in self._told_apart]:
             self._told_apart = found
-            changed |= bool(found) and self._numbers.separate(np.concatenate(found))
+            changed |= bool(found) and numbers.separate(np.concatenate(found))
         return changed
 
     def table(self) -> NDArray[np.float32]:
         """Return the colours by id, shape (ids, 4); the first is no cell's."""
         ids = np.arange(max(self._highest, _SHORTEST) + 1)
-        table = colours_of(OUTLINES)[self._numbers.of(ids)]
+        table = colours_of(OUTLINES)[self._shown.of(ids)]
         table[0] = 0
         return table
+
+    def _numbers(self, places: Collection[Place]) -> NeighbourColours:
+        return next((self._of[p] for p in places if p in self._of), self._all)
 
 
 def colours_of(hexadecimal: Sequence[str]) -> NDArray[np.float32]:

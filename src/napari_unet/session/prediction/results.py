@@ -189,7 +189,7 @@ class ResultLayers:
         return f" ({self.label})" if self.label else ""
 
     def _colour_view(self) -> bool:
-        seen = self.in_view(self.colours.neighbours)
+        seen = self.in_view(self.colours.places)
         highest = max(self.cells.highest, *self.cells.counts.values(), 0)
         return self.colours.renew(seen, highest)
 
@@ -204,6 +204,7 @@ class ResultLayers:
         """Cells of all planes have other ids."""
         for place, pairs in neighbours_of.items():
             self.colours.note(place, pairs)
+        self.colours.join(self.in_view(self.colours.places))
         self.colour_cells()
         for t in {t for t, _ in self.cells.version}:
             self.refresh(t, None, "cells")

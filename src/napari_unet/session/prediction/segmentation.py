@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import plain_classes
-from napari_unet.core.events import CellsFound, CellsLinked, NeighboursFound
+from napari_unet.core.events import (
+    CellsFound,
+    CellsLinked,
+    CellsRenumbered,
+    NeighboursFound,
+)
 from napari_unet.core.jobs import SegmentJob
 from napari_unet.session.throttle import Throttle
 from napari_unet.session.worker.client import WORKER_ENDED
@@ -194,6 +199,11 @@ class Segmenter:
             return
         cells = results.cells
         self._worker_died = False
+        if isinstance(event, CellsRenumbered):
+            results.colours.rename(event.was)
+            return
+        if isinstance(event, CellsFound | CellsLinked):
+            cells.found += 1
         if isinstance(event, CellsFound):
             place = event.t, event.z
             # else predicted once more in the meantime: these may be cells of before
