@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _IMAGES = Path("docs/images")
-_MINUTES = 1.0
+# About a minute on two idle cores; not minutes, for a picture on a busy computer.
+_STEPS = 250
 # The part of a slice that is annotated (y, x).
 _WINDOW = (slice(150, 330), slice(180, 440))
 # Nuclei of fewer pixels are debris, and how much closer one looks at a correction.
@@ -61,7 +62,7 @@ def main() -> None:
     workspace.overlay.set_enabled(False)
     _train(viewer, hand, workspace, film)
     _shoot(viewer, folder / "train.png")
-    hand.wait_until(lambda: workspace.training.state == "idle", 300)
+    hand.wait_until(lambda: workspace.training.state == "idle")
     hand.wait(3)
     film.take(2)
     _predict(viewer, hand, workspace)
@@ -167,11 +168,13 @@ def _strokes(
 
 def _train(viewer: napari.Viewer, hand: Hand, workspace: Workspace, film: Film) -> None:
     _raise(viewer, "Train")
-    workspace.training.plan.set(training=Training.quick().replace(minutes=_MINUTES))
+    workspace.training.plan.set(
+        training=Training.quick().replace(minutes=0, steps=_STEPS)
+    )
     viewer.dims.set_current_step(0, 3)
     workspace.training.start()
     for share in np.linspace(0.1, 0.7, 7):
-        hand.wait_until(partial(_is_trained, workspace, float(share)), 240)
+        hand.wait_until(partial(_is_trained, workspace, float(share)))
         film.take()
 
 
@@ -183,7 +186,7 @@ def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
     _raise(viewer, "Predict")
     hand.wait(0.5)
     workspace.prediction.predict("layer")
-    hand.wait_until(lambda: not workspace.prediction.running, 120)
+    hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait(3)
 
 
@@ -209,7 +212,7 @@ def _correct(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
             hand.drag(stroke, layer)
     learning, segmenter = workspace.learning, workspace.prediction.segmenter
     hand.wait(1)
-    hand.wait_until(lambda: not learning.busy and segmenter.idle, 120)
+    hand.wait_until(lambda: not learning.busy and segmenter.idle)
     hand.wait(2)
 
 

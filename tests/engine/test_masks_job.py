@@ -85,7 +85,8 @@ def test_cells_that_one_of_them_lacks_are_named(tmp_path: Path) -> None:
     found = compared(tmp_path, sees(1), sees(0), z=1)
     assert ids(found.alone[0]) == [1, 2, 3]
     assert ids(found.alone[1]) == ids(np.unique(found.masks[1][found.masks[1] > 0]))
-    np.testing.assert_array_equal(found.masks[1] > 0, CELLS[1][BOX] == 0)
+    # what the cells lie in is one, or several; holes are filled
+    assert (found.masks[1] > 0)[CELLS[1][BOX] == 0].all()
 
 
 def test_a_volume_is_predicted_whole_and_seen_in_its_slice(tmp_path: Path) -> None:

@@ -370,6 +370,18 @@ def test_the_keys_are_named_until_cells_and_background_are_painted(
     assert "is hidden" in status.text()
 
 
+def test_regions_are_not_called_cells_and_have_no_tools_of_cells(
+    annotated: AnnotatePage, workspace: Workspace
+) -> None:
+    brush = annotated.brush
+    assert brush.cell.text() == "Next cell (N)"
+    workspace.annotating.classes.set_kind(1, "regions")
+    assert brush.cell.text() == "Region (N)"
+    assert brush.tools.isHidden()
+    workspace.annotating.classes.add("dividing")
+    assert not brush.tools.isHidden()
+
+
 def test_a_painted_cell_can_be_given_another_class(
     annotated: AnnotatePage, workspace: Workspace
 ) -> None:

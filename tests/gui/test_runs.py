@@ -215,7 +215,8 @@ def test_masks_of_two_runs_are_seen_side_by_side(
         str(folder / f"{name}.safetensors") for name in ("wide", "small")
     )
     assert not dialog.pictures[0].isVisible()
-    one = np.repeat([[0, 1, 0, 2]], 4, axis=0).repeat(4, axis=1)
+    # as large as the picture is shown
+    one = np.repeat([[0, 1, 0, 2]], 260, axis=0).repeat(65, axis=1)
     other = np.where(one == 2, 0, one)
     none = np.zeros(0, int)
     fake.emit(

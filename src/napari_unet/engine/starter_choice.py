@@ -8,7 +8,7 @@ import numpy as np
 
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.events import StarterChosen
-from napari_unet.core.geometry.boxes import shape_of
+from napari_unet.core.geometry.boxes import shape_of, square
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.starters import choose, measure
 from napari_unet.core.text import counted
@@ -100,23 +100,13 @@ def choose_by_first(
 def _part(field: Field, focus: Sequence[float] | None) -> tuple[Image, Box]:
     """Return a part of a plane, and the box in it that is to be predicted."""
     centre = tuple(n / 2 for n in field.shape) if focus is None else tuple(focus[-2:])
-    around = _around(field.shape, centre, _AROUND)
+    around = square(centre, _AROUND, field.shape)
     shape = shape_of(around)
     inner = tuple(c - part.start for c, part in zip(centre, around, strict=True))
     image = field.image
     pixels = field.read(around)
     part = Image(pixels, "cyx", yx_um=image.yx_um, name=image.name)
-    return part, _around(shape, inner, _SIDE)
-
-
-def _around(shape: Sequence[int], centre: Sequence[float], side: int) -> Box:
-    """Return a box around a point, moved into the plane where it is over its edge."""
-    sides = [min(side, n) for n in shape]
-    starts = [
-        min(max(round(c - n / 2), 0), whole - n)
-        for c, n, whole in zip(centre, sides, shape, strict=True)
-    ]
-    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
+    return part, square(inner, _SIDE, shape)
 
 
 def _trial(

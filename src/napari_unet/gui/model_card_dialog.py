@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.session.training.thumbnails import Thumbnail
 
-_WIDTH, _PICTURE = 460, 96
+_WIDTH, _PICTURE = 460, 104
 
 
 class ModelCardDialog(QDialog):

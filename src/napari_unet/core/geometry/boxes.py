@@ -76,6 +76,16 @@ def centre(box: Box) -> tuple[float, ...]:
     return tuple((part.start + part.stop) / 2 for part in box)
 
 
+def square(middle: Sequence[float], side: int, shape: Sequence[int]) -> Box:
+    """Return a box around a point, moved into the plane where it is over its edge."""
+    sides = [min(side, n) for n in shape]
+    starts = [
+        min(max(round(c - n / 2), 0), whole - n)
+        for c, n, whole in zip(middle, sides, shape, strict=True)
+    ]
+    return tuple(slice(a, a + n) for a, n in zip(starts, sides, strict=True))
+
+
 def field_index(
     axes: str, t: int, z: int | None, box: Sequence[slice] | None = None
 ) -> tuple[int | slice, ...]:

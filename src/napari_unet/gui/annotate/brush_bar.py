@@ -22,6 +22,7 @@ from napari_unet.gui.widgets import (
     follow,
     guard_wheel,
     row,
+    set_tooltip,
 )
 from napari_unet.session.annotating.control import IN_3D
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
@@ -45,6 +46,8 @@ _TOOLS = (
     ),
     ("Erase (E)", "Take annotation away: what is left blank is not trained on."),
 )
+_REGION = f"Region ({_CELL_KEY})"
+_OF_REGION = "Paint the class that is chosen above, anywhere."
 # What to do after the first cell; said until there is background.
 _THEN = f" Then press {_BACKGROUND_KEY} and paint some background."
 _NEXT = f" Press {_CELL_KEY} before each next cell."
@@ -128,6 +131,12 @@ class BrushBar(QWidget):
                 self.size.setValue(int(layer.brush_size))
                 self.slider.setValue(int(layer.brush_size))
         self._show_cell_class()
+        classes = self._workspace.store.project.classes
+        region = classes[self._brush.active_class - 1].kind == "regions"
+        self.cell.setText(_REGION if region else _TOOLS[0][0])
+        set_tooltip(self.cell, _OF_REGION if region else _TOOLS[0][1])
+        # of regions there is nothing to tell apart
+        self.tools.setVisible(bool(cell_classes(classes)))
         self.status.setText(self._sentence())
 
     def _show_cell_class(self) -> None:

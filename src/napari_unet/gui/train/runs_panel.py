@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from napari_unet.session.training.runs import Run
     from napari_unet.session.workspace import Workspace
 
-# Of a picture of masks, in pixels of the screen.
-_SIDE = 220
+# In pixels of the screen: of a picture of masks, and the height of a curve.
+_SIDE, _CURVE = 260, 140
 _ONE, _TWO = "Choose one run.", "Choose two runs, with Ctrl held down."
 _NOT_KEPT = "It was trained before runs were kept: there is no place for notes."
 
@@ -244,8 +244,9 @@ class CompareDialog(QDialog):
             (one, other), self.pictures, self.counts, strict=True
         ):
             picture.setAccessibleName(f"Masks of {run.name}")
-            part = QWidget()
-            what = (Heading(run.name), Hint(run.line), curve_of(run.card))
+            part, curve = QWidget(), curve_of(run.card)
+            curve.setFixedHeight(_CURVE)
+            what = (Heading(run.name), Hint(run.line), curve)
             column(part, *what, picture, count, inner=True)
             sides.addWidget(part)
         layout.addLayout(sides)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.events import MasksCompared
-from napari_unet.core.geometry.boxes import shape_of
+from napari_unet.core.geometry.boxes import centre, common, square
 from napari_unet.core.jobs import CompareMasksJob
 
 if TYPE_CHECKING:
@@ -71,12 +71,8 @@ class ComparedMasks:
         except (ValueError, KeyError) as error:
             self._fail(str(error))
             return
-        middle = [(s.start + s.stop) // 2 for s in in_view]
-        half = [min(size, _SIDE) / 2 for size in shape_of(in_view)]
-        box = tuple(
-            slice(int(m - h + 0.5), int(m + h + 0.5))
-            for m, h in zip(middle, half, strict=True)
-        )
+        inside = square(centre(in_view), _SIDE, [part.stop for part in in_view])
+        box = common(inside, in_view)
         one, other = map(str, self._models)
         job = CompareMasksJob((one, other), image, t, z, box, self._settings)
         self._handle = handle = self._worker.submit(job)

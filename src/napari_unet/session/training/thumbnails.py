@@ -13,7 +13,13 @@ from napari_unet.core.annotation.annotations import (
     FIRST_OBJECT,
     Annotation,
 )
-from napari_unet.core.geometry.boxes import around, full_box, grown
+from napari_unet.core.geometry.boxes import (
+    around,
+    centre,
+    full_box,
+    shape_of,
+    square,
+)
 from napari_unet.core.images.thumbnail import as_picture, step_for
 from napari_unet.io.run_folder import learnt_pairs
 from napari_unet.session.training.runs import kept_run
@@ -64,7 +70,8 @@ def _thumbnail(field: Field, known: object) -> Thumbnail:
         z = int(np.count_nonzero(labels, axis=(1, 2)).argmax())
         pixels, labels = pixels[:, z], labels[z]
     annotated = around(labels > 0) or full_box(labels.shape)
-    box = grown(annotated, _MARGIN, labels.shape)
+    side = max(shape_of(annotated)) + 2 * _MARGIN
+    box = square(centre(annotated), side, labels.shape)
     step = step_for(labels[box].shape, _SIDE)
     box = tuple(slice(s.start, s.stop, step) for s in box)
     return Thumbnail(field.image.name, as_picture(pixels[:, *box]), labels[box])
