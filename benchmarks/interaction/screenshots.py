@@ -21,6 +21,7 @@ from benchmarks.interaction.scene import open_viewer
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,7 @@ def main() -> None:
     _annotate(viewer, hand, workspace, film)
     _shoot(viewer, folder / "annotate.png")
     workspace.overlay.set_enabled(True)
+    hand.wait_until(lambda: any(np.any(w.data) for w in find(viewer, "weights")))
     hand.wait(2)
     _shoot(viewer, folder / "weights.png")
     workspace.overlay.set_enabled(False)
