@@ -21,7 +21,6 @@ from benchmarks.interaction.scene import open_viewer
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
-from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +57,7 @@ def main() -> None:
     _annotate(viewer, hand, workspace, film)
     _shoot(viewer, folder / "annotate.png")
     workspace.overlay.set_enabled(True)
-    hand.wait_until(lambda: any(np.any(w.data) for w in find(viewer, "weights")))
-    hand.wait(2)
+    hand.wait(10)  # the first weights come when the worker has started
     _shoot(viewer, folder / "weights.png")
     workspace.overlay.set_enabled(False)
     _train(viewer, hand, workspace, film)
