@@ -21,7 +21,7 @@ from napari_unet.core.geometry.boxes import (
     square,
 )
 from napari_unet.core.images.thumbnail import as_picture, step_for
-from napari_unet.io.run_folder import learnt_pairs
+from napari_unet.io.learnt_data import learnt_pairs
 from napari_unet.session.training.runs import kept_run
 
 if TYPE_CHECKING:
