@@ -21,13 +21,10 @@ demo: $(VENV)/.demo
 	$(BIN)/napari-unet demo --output demo-output
 
 # Two processes of one thread each: numba would otherwise raise torch's threads, too.
-# Beside them the tests with windows, which wait half of their time; told at the end.
 test: $(VENV)/.test $(VENV)/.screen
-	mkdir -p build
-	$(SCREEN) $(BIN)/python -m pytest -m viewer > build/windows.txt 2>&1 & windows=$$!; \
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
-	  $(BUSY) $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile; status=$$?; \
-	wait $$windows || status=1; cat build/windows.txt; exit $$status
+	  $(BUSY) $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
+	$(BUSY) $(SCREEN) $(BIN)/python -m pytest -m viewer
 
 # The same beside four busy loops: no test may depend on speed.
 test-busy: BUSY = $(BIN)/python tests/busy.py

@@ -227,8 +227,8 @@ FAULTS = (
     Fault(
         "bad values end in a traceback",
         "cli/main.py",
-        "    except ValueError as error:\n",
-        "    except UnicodeError as error:\n",
+        "    except (OSError, ValueError) as error:\n",
+        "    except (OSError, UnicodeError) as error:\n",
         "options.bad",
         30,
     ),

@@ -341,12 +341,12 @@ def test_what_takes_long_does_not_go_to_all_workers() -> None:
             return sent
 
     step = Step("scale", 0)
-    late = executor_module._OnTheWay(step, keys={"first"})
+    late = executor_module._SentStep(step, keys={"first"})
     sending._executor = Executor()
     sending._took, sending._sent, sending._futures = {"scale": []}, {"first": late}, {}
     sending._follow = lambda each, future: each.keys.add(f"twin-{len(sent)}")
     for now[0] in range(0, 6000, 100):
-        sending._begin_again_what_hangs()
+        sending._duplicate_slow()
     assert sent == [700, 1300, 2500, 4900]
 
 
