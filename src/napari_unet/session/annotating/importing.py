@@ -11,7 +11,11 @@ import numpy as np
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN, Kind
 from napari_unet.session.annotating.brush import current_image
 from napari_unet.session.annotating.drawn_shapes import from_shapes
-from napari_unet.session.annotating.imported_masks import Imported, from_masks
+from napari_unet.session.annotating.imported_masks import (
+    AmbiguousMasksError,
+    Imported,
+    from_masks,
+)
 from napari_unet.session.annotating.label_range import label_dtype
 from napari_unet.session.annotating.object_classes import (
     MaskDetails,
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
 
     Made = Callable[[], AnnotationFile]
     InThread = Callable[[Made, Callable[[Made], None]], None]
+
+# what masks are read with is had from here, too
+__all__ = ["AmbiguousMasksError", "Importer", "from_masks", "merged"]
 
 
 @dataclass(eq=False)
