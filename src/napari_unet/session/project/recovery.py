@@ -158,7 +158,7 @@ def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
     ValueError if something else than a file has the lock's name, such as a link.
     """
     inside(folder, _LOCK_NAME)
-    held = FileLock(folder / _LOCK_NAME, timeout=wait, poll_interval=0.05)
+    held = FileLock(folder / _LOCK_NAME, timeout=wait)
     try:
         # Some network drives know no locks: better to work there without.
         with suppress(NotImplementedError):
