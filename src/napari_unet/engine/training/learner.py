@@ -77,7 +77,7 @@ class _State:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Patch:
-    """A part of a field, and what the network said of it before."""
+    """A part of a field, and the probabilities of it before any correction."""
 
     image: Tensor  # (1, channels, *input)
     classes: Tensor  # int64, (*output)
@@ -119,7 +119,7 @@ class Learner:
         model: Model,
         device: str = "auto",
         *,
-        seconds: float = 2.0,
+        seconds: float = 3.0,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
         if problem := model.card.refusal_of_corrections:
