@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, levels
+from napari_unet.core.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from napari_unet.core.network.choice import Choice
@@ -24,13 +24,7 @@ def attention(choice: Choice) -> Architecture:
     arXiv:1804.03999.
     """
     down = [(width,) * 2 for width in choice.widths]
-    table = levels(
-        down,
-        up_conv=[0] * len(down),
-        ndim=choice.ndim,
-        flat=choice.flat,
-        dropout=(2, choice.dropout),
-    )
+    table = choice.levels(down, up_conv=[0] * len(down))
     return Architecture(
         channels=choice.channels,
         classes=choice.classes,

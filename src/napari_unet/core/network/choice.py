@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_unet.core.network.architecture import levels
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_unet.core.network.architecture import Level
     from napari_unet.core.network.layers import Norm
 
 
@@ -34,3 +39,21 @@ class Choice:
     def widths(self) -> list[int]:
         """Channels of each level, doubled with each reduction."""
         return [self.width * 2**d for d in range(self.depth + 1)]
+
+    def levels(
+        self,
+        down: Sequence[tuple[int, ...]],
+        up: Sequence[tuple[int, ...]] = (),
+        up_conv: Sequence[int] = (),
+        kernel: int = 3,
+    ) -> tuple[Level, ...]:
+        """Return the levels of given widths, as `architecture.levels`."""
+        return levels(
+            down,
+            up,
+            up_conv,
+            ndim=self.ndim,
+            kernel=kernel,
+            flat=self.flat,
+            dropout=(2, self.dropout),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, levels
+from napari_unet.core.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from napari_unet.core.network.choice import Choice
@@ -31,13 +31,7 @@ def multires(choice: Choice) -> Architecture:
         tuple(max(int(_ALPHA * w * share), 1) for share in _SHARES)
         for w in choice.widths
     ]
-    table = levels(
-        chains,
-        up_conv=choice.widths,
-        ndim=choice.ndim,
-        flat=choice.flat,
-        dropout=(2, choice.dropout),
-    )
+    table = choice.levels(chains, up_conv=choice.widths)
     return Architecture(
         channels=choice.channels,
         classes=choice.classes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, levels
+from napari_unet.core.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from napari_unet.core.network.choice import Choice
@@ -30,12 +30,7 @@ def nnunet(choice: Choice) -> Architecture:
     biomedical image segmentation, Nature Methods 2021.
     """
     widths = [min(width, _WIDEST[choice.ndim]) for width in choice.widths]
-    table = levels(
-        [(w, w) for w in widths],
-        ndim=choice.ndim,
-        flat=choice.flat,
-        dropout=(2, choice.dropout),
-    )
+    table = choice.levels([(w, w) for w in widths])
     return Architecture(
         channels=choice.channels,
         classes=choice.classes,

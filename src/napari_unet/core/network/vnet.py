@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.network.architecture import Architecture, levels
+from napari_unet.core.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from napari_unet.core.network.choice import Choice
@@ -27,14 +27,11 @@ def vnet(choice: Choice) -> Architecture:
     """
     widths, last = choice.widths, len(_CONVOLUTIONS) - 1
     numbers = [_CONVOLUTIONS[min(d, last)] for d in range(choice.depth + 1)]
-    table = levels(
+    table = choice.levels(
         [(w,) * n for w, n in zip(widths, numbers, strict=True)],
         [(2 * w,) * n for w, n in zip(widths, numbers, strict=True)],
         widths,
-        ndim=choice.ndim,
         kernel=5,
-        flat=choice.flat,
-        dropout=(2, choice.dropout),
     )
     return Architecture(
         channels=choice.channels,
