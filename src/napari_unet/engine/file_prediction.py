@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from hashlib import sha256
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ _OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
 _IN_MEMORY = 2**31
 
 
+@dataclass(eq=False)
 class FilePredictor:
     """Predicts files one by one with one network and one set of settings.
 
@@ -67,37 +68,24 @@ class FilePredictor:
     images whose files are on another computer, by a path that stands for each.
     """
 
-    def __init__(
-        self,
-        network: Network,
-        card: ModelCard,
-        settings: Prediction,
-        segmentation: Segmentation,
-        folder: PredictionFolder,
-        model: Path,
-        sizes: BlockSizes = DEFAULT_SIZES,
-        in_memory: int = _IN_MEMORY,
-        stamp: str | None = None,
-        channel: int | None = None,
-        *,
-        pool: Pool | None = None,
-        by_steps: bool = True,
-        sent: Mapping[Path, SentImage] | None = None,
-    ) -> None:
-        check_segmentation(segmentation, card.classes)
-        self._network = network
-        self._card = card
-        self._settings = settings
-        self._segmentation = segmentation
-        self.folder = folder
-        self._file = model
-        self._sha256 = stamp or sha256(model.read_bytes()).hexdigest()
-        self._sizes = sizes
-        self._most = in_memory
-        self._channel = channel
-        self._by_steps = by_steps
-        self._sent = sent or {}
-        self.pool = pool
+    network: Network
+    card: ModelCard
+    settings: Prediction
+    segmentation: Segmentation
+    folder: PredictionFolder
+    model: Path
+    sizes: BlockSizes = DEFAULT_SIZES
+    in_memory: int = _IN_MEMORY
+    stamp: str = ""
+    channel: int | None = None
+    _: KW_ONLY
+    pool: Pool | None = None
+    by_steps: bool = True
+    sent: Mapping[Path, SentImage] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_segmentation(self.segmentation, self.card.classes)
+        self.stamp = self.stamp or sha256(self.model.read_bytes()).hexdigest()
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False
@@ -122,7 +110,7 @@ class FilePredictor:
             If something cannot be read or written.
         """
         with self.folder.at_work(file):
-            sent = self._sent.get(file)
+            sent = self.sent.get(file)
             made = (
                 self.basis.provenance(file, axes)
                 if sent is None
@@ -135,7 +123,7 @@ class FilePredictor:
                 return
             image = read_image(file, axes) if sent is None else sent.image
             large = is_in_folder(split_number(file)[0]) or self._is_large(image)
-            if large and not self._by_steps:
+            if large and not self.by_steps:
                 return
             if stored := self._stored(file, kinds, made):
                 cells = yield from self._of_cells(file, image, *stored, kinds, made)
@@ -149,7 +137,7 @@ class FilePredictor:
                 # of a run that was killed, when the image was larger
                 discard_if_complete(self.folder.unfinished(file))
         notes = image.notes
-        if self._segmentation.track and not self._tracks(image):
+        if self.segmentation.track and not self._tracks(image):
             notes += (
                 f"it has one time point (axes {image.axes}), so no cell is followed.",
             )
@@ -164,15 +152,15 @@ class FilePredictor:
         """
         return FilesJob(
             pool.source,
-            self._settings,
-            self._segmentation,
+            self.settings,
+            self.segmentation,
             self.folder.folder.absolute(),
             self.folder.kinds,
             self.folder.ways_out,
-            self._sizes,
-            self._most,
+            self.sizes,
+            self.in_memory,
             axes,
-            self._channel,
+            self.channel,
             overwrite,
             claim.absolute(),
             pool.threads,
@@ -182,28 +170,28 @@ class FilePredictor:
     def basis(self) -> PredictionBasis:
         """Model and settings of all results."""
         return PredictionBasis(
-            self._file,
-            self._sha256,
-            self._settings.replace(precision=self._network.precision),
-            self._segmentation,
-            self._channel,
-            finds_cells=self._card.outputs is None,
+            self.model,
+            self.stamp,
+            self.settings.replace(precision=self.network.precision),
+            self.segmentation,
+            self.channel,
+            finds_cells=self.card.outputs is None,
         )
 
     def _seen(self, image: Image) -> Image:
         """Return the channels of an image that the network sees."""
-        return image if self._channel is None else image.channel(self._channel)
+        return image if self.channel is None else image.channel(self.channel)
 
     def _is_large(self, image: Image) -> bool:
         """Whether the probabilities of an image are too large for memory."""
         planes = image.size("t") * image.size("z")
         pixels = planes * prod(image.field_shape(2))
-        classes = self._card.architecture.classes
-        return pixels * classes * np.dtype(np.float32).itemsize > self._most
+        classes = self.card.architecture.classes
+        return pixels * classes * np.dtype(np.float32).itemsize > self.in_memory
 
     def _tracks(self, image: Image) -> bool:
         """Whether cells of an image are followed through time."""
-        return self._segmentation.track and image.size("t") > 1
+        return self.segmentation.track and image.size("t") > 1
 
     def _stored(
         self, file: Path, kinds: Sequence[str], made: Provenance
@@ -230,9 +218,9 @@ class FilePredictor:
         """Predict an image into OME-Zarrs, however large; return the cells."""
         made_from = {
             "result": asdict(made),
-            "tile": self._settings.tile,
+            "tile": self.settings.tile,
             "axes": image.axes,
-            "sizes": asdict(self._sizes),
+            "sizes": asdict(self.sizes),
             "steps": 2,  # version of the recorded steps
         }
         targets = {
@@ -244,14 +232,14 @@ class FilePredictor:
         with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
             executor = None if self.pool is None else self.pool.executor(work)
             prediction = BlockPrediction(
-                self._network,
+                self.network,
                 self._seen(image),
-                self._settings,
-                self._segmentation,
-                self._card.cell_classes,
+                self.settings,
+                self.segmentation,
+                self.card.cell_classes,
                 work,
                 targets,
-                self._sizes,
+                self.sizes,
                 cells=bool(others),
                 executor=executor,
             )
@@ -295,13 +283,13 @@ class FilePredictor:
         return ImageJob(
             absolute(file),
             axes,
-            self._channel,
+            self.channel,
             pool.source,
-            self._settings,
-            self._segmentation,
+            self.settings,
+            self.segmentation,
             {kind: path.absolute() for kind, path in targets.items()},
             cells,
-            self._sizes,
+            self.sizes,
             work.folder.absolute(),
             work.run,
             pool.threads,
@@ -318,7 +306,7 @@ class FilePredictor:
         """Predict an image whose outputs fit into memory; return the cells."""
         found: Image | None = None
         seen = self._seen(image)
-        for event in predict(self._network, seen, settings=self._settings):
+        for event in predict(self.network, seen, settings=self.settings):
             if isinstance(event, PredictionFinished):
                 found = Image(event.probabilities, event.axes, image.known_um)
                 event = replace(event, probabilities=None)
@@ -342,12 +330,12 @@ class FilePredictor:
                 target = self.folder.ready_target(file, kind)
                 write(target, np.asarray(found.data), found.axes, spacing, made)
         axes = "".join(a for a in "tzyx" if a in found.axes)
-        factors = self._network.factors(image, self._settings)
-        segmentation = self._network.for_image(self._segmentation, factors)
-        ndim = self._card.architecture.ndim
+        factors = self.network.factors(image, self.settings)
+        segmentation = self.network.for_image(self.segmentation, factors)
+        ndim = self.card.architecture.ndim
         if "classes" in kinds:
             classes = class_map(
-                found, self._seen(image), ndim, segmentation, self._card.cell_classes
+                found, self._seen(image), ndim, segmentation, self.card.cell_classes
             )
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
@@ -355,7 +343,7 @@ class FilePredictor:
         if not others and "instances" not in kinds:
             return 0
         cells = segment_image(
-            found, ndim, segmentation, cell_classes=self._card.cell_classes
+            found, ndim, segmentation, cell_classes=self.card.cell_classes
         )
         if "instances" in kinds:
             target = self.folder.ready_target(file, "instances")
@@ -378,15 +366,15 @@ class FilePredictor:
 
         A ValueError says what a format cannot hold; all other files are written.
         """
-        classes = self._card.classes
+        classes = self.card.classes
         fields = cells.size("t")  # a stack is measured as a volume
         measured = TABLE in kinds or any(
             FORMATS[kind].table for kind in kinds if kind in FORMATS
         )
         parents = None
         if self._tracks(image):
-            factors = self._network.factors(image, self._settings)
-            segmentation = self._network.for_image(self._segmentation, factors)
+            factors = self.network.factors(image, self.settings)
+            segmentation = self.network.for_image(self.segmentation, factors)
             # cells have the ids of their tracks already; this finds the parents
             following = track_frames(cells, segmentation)
             parents = (yield from with_progress(following, "tracks", fields)).parents

@@ -10,7 +10,7 @@ several blocks.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
 from math import ceil, prod
@@ -58,41 +58,35 @@ _COPIED = (4, 2048, 2048)
 _SLICES, _CELLS, _TRACKS = "slices", "cells", "tracks"
 
 
+@dataclass(eq=False)
 class BlockSegmentation:
     """Segments one prediction on disk; `work` records finished steps.
 
     The other arguments are those of `core.cells.instances.segment_image`.
     """
 
-    def __init__(
-        self,
-        probabilities: Image,
-        ndim: int,
-        settings: Segmentation,
-        cell_classes: Sequence[int] | None,
-        work: ResumableOutput,
-        sizes: BlockSizes = DEFAULT_SIZES,
-        executor: Executor | None = None,
-    ) -> None:
-        self._image = probabilities
-        self._ndim = ndim
-        self._settings = settings
-        self._classes = cell_classes
-        self._work = work
-        self._sizes = sizes
-        self._executor = executor or Serial()
-        self._linked = ndim == 2 and probabilities.size("z") > 1
-        self._tracked = settings.track and probabilities.size("t") > 1
-        self._fields = list(probabilities.fields(ndim))
-        self._spacing = probabilities.field_spacing(ndim)
-        self._blocks = sizes.segmented(probabilities.field_shape(ndim), self._spacing)
+    probabilities: Image
+    ndim: int
+    settings: Segmentation
+    cell_classes: Sequence[int] | None
+    work: ResumableOutput
+    sizes: BlockSizes = DEFAULT_SIZES
+    executor: Executor = field(default_factory=Serial)
+
+    def __post_init__(self) -> None:
+        image, ndim = self.probabilities, self.ndim
+        self._linked = ndim == 2 and image.size("z") > 1
+        self._tracked = self.settings.track and image.size("t") > 1
+        self._fields = list(image.fields(ndim))
+        self._spacing = image.field_spacing(ndim)
+        self._blocks = self.sizes.segmented(image.field_shape(ndim), self._spacing)
         self._grid = Grid(self._blocks)
-        self._axes = "".join(a for a in "tzyx" if a in probabilities.axes)
-        self._shape = [probabilities.size(a) for a in self._axes]
+        self._axes = "".join(a for a in "tzyx" if a in image.axes)
+        self._shape = [image.size(a) for a in self._axes]
         self._boxes = cut(self._fields[0].shape, _COPIED[-ndim:], unit=CHUNK)
         # with pixels of one cell between them there are fewer others than this
-        self._reach = ceil(settings.ridge / min(self._spacing)) + _BESIDE
-        self._kind, self._target = "instances", Path(f"{probabilities.name}.zarr")
+        self._reach = ceil(self.settings.ridge / min(self._spacing)) + _BESIDE
+        self._kind, self._target = "instances", Path(f"{image.name}.zarr")
         self._opened: dict[str, LargeArray] = {}
         self._places: dict[str, NDArray[np.int64]] = {}
 
@@ -103,7 +97,7 @@ class BlockSegmentation:
         numbers. Each time point has ids of its own, unless cells are followed.
         """
         self.begin(kind, target)
-        if not self._work.is_done(kind):
+        if not self.work.is_done(kind):
             yield from self._carry_out(self.steps())
         return (yield from self.finish())
 
@@ -119,7 +113,7 @@ class BlockSegmentation:
         `needs` returns the steps to finish before a box of a field, given by its
         number, is read. There are no steps once all cells are found.
         """
-        if self._work.is_done(self._kind):
+        if self.work.is_done(self._kind):
             return []
         self._array("parts")
         found = []
@@ -147,7 +141,7 @@ class BlockSegmentation:
     def finish(self) -> Generator[Event, None, int]:
         """Merge the parts and write the final ids; return the number of cells."""
         kind = self._kind
-        if not self._work.is_done(kind):
+        if not self.work.is_done(kind):
             yield from self._make_table()
             count, most = self._counted()
             first = "untracked" if self._tracked else kind
@@ -155,26 +149,26 @@ class BlockSegmentation:
             yield from self._write(first)
             if self._tracked:
                 count = yield from self._track()
-            self._work.done(kind, cells=np.array(count))
-        return int(self._work.results(kind)["cells"])
+            self.work.done(kind, cells=np.array(count))
+        return int(self.work.results(kind)["cells"])
 
     def _carry_out(self, steps: Sequence[Step]) -> Iterator[Event]:
-        return carry_out(steps, self._work, self._executor, self.do)
+        return carry_out(steps, self.work, self.executor, self.do)
 
     def _array(self, kind: str, dtype: DTypeLike = np.uint32) -> LargeArray:
         """Open an array of labels; the first time it is created, with this type."""
         if kind not in self._opened:
             is_parts = kind == "parts"
             blocks = self._blocks if is_parts else self._boxes
-            self._opened[kind] = self._work.array(
+            self._opened[kind] = self.work.array(
                 kind,
                 Path(f"{self._target.stem}.zarr") if is_parts else self._target,
                 self._shape,
                 self._axes,
                 dtype,
-                self._image.known_um,
-                self._sizes.chunk(self._ndim) if is_parts else CHUNK,
-                self._sizes.shard(self._axes, self._shape, blocks),
+                self.probabilities.known_um,
+                self.sizes.chunk(self.ndim) if is_parts else CHUNK,
+                self.sizes.shard(self._axes, self._shape, blocks),
             )
         return self._opened[kind]
 
@@ -188,15 +182,15 @@ class BlockSegmentation:
         field, block = self._fields[step.field], self._blocks[step.box]
         cells = segment_instances(
             field.read(block.window),
-            self._settings.replace(clear_border=False),
-            cell_classes=self._classes,
+            self.settings.replace(clear_border=False),
+            cell_classes=self.cell_classes,
             spacing=self._spacing,
         )
         ids, parts, beside = split_off(cells, block, field.shape, self._reach)
         out = self._array("parts")
         out.write(self._labels(out, field).index(block.core), ids)
         at = np.flatnonzero(beside)
-        self._work.done(
+        self.work.done(
             step.name,
             **asdict(parts),
             at=at.astype(np.uint32),
@@ -206,7 +200,7 @@ class BlockSegmentation:
     def _compare(self, step: Step) -> None:
         """Find parts that belong to one cell with parts of earlier blocks."""
         around = self._blocks[step.box].around(self._reach)
-        noted = self._work.results(f"parts-{step.field}-{step.box}", "at", "beside")
+        noted = self.work.results(f"parts-{step.field}-{step.box}", "at", "beside")
         mine = np.zeros(shape_of(around), np.uint32)
         mine.reshape(-1)[noted["at"]] = noted["beside"]
         before = np.zeros(mine.shape, np.int64)
@@ -220,13 +214,13 @@ class BlockSegmentation:
         pairs = on_each_other(mine, before)
         which = np.searchsorted(bounds, pairs[:, 1]) - 1
         others = np.array(earlier)[which], pairs[:, 1] - np.array(bounds)[which]
-        self._work.done(step.name, same=np.stack([pairs[:, 0], *others], 1))
+        self.work.done(step.name, same=np.stack([pairs[:, 0], *others], 1))
 
     def _make_table(self) -> Iterator[Event]:
         """Write the table from each part to its cell."""
-        if self._work.is_done(f"table-{_CELLS}"):
+        if self.work.is_done(f"table-{_CELLS}"):
             return
-        clear, fields = self._settings.clear_border, range(len(self._fields))
+        clear, fields = self.settings.clear_border, range(len(self._fields))
         if not self._linked:
             self._write_table(
                 _CELLS, (self._merge(n, clear_border=clear) for n in fields)
@@ -234,8 +228,8 @@ class BlockSegmentation:
             return
         each = (self._merge(n, clear_border=False) for n in fields)
         self._write_table(_SLICES, each)
-        depth = self._image.size("z")
-        if SliceLinker.of(self._settings).min_iou is not None:
+        depth = self.probabilities.size("z")
+        if SliceLinker.of(self.settings).min_iou is not None:
             yield from self._carry_out(
                 [
                     Step("overlaps", number, k)
@@ -261,10 +255,10 @@ class BlockSegmentation:
                     most[number] = max(most[number], table.max(initial=0))
                     yield table
 
-        self._work.write_table(name, parts())
+        self.work.write_table(name, parts())
         ends = np.cumsum(counts).reshape(counts.shape)
         places = np.concatenate([ends[:, :1] - counts[:, :1], ends], axis=1)
-        self._work.done(f"table-{name}", places=places, most=most)
+        self.work.done(f"table-{name}", places=places, most=most)
 
     @cached_property
     def _counts(self) -> NDArray[np.int64]:
@@ -272,7 +266,7 @@ class BlockSegmentation:
         return np.array(
             [
                 [
-                    len(self._work.results(f"parts-{number}-{k}", "first")["first"])
+                    len(self.work.results(f"parts-{number}-{k}", "first")["first"])
                     for k in range(len(self._blocks))
                 ]
                 for number in range(len(self._fields))
@@ -286,7 +280,7 @@ class BlockSegmentation:
         same = [np.zeros((0, 2), np.int64)]
         for k in range(len(self._blocks)):
             if self._earlier(k):
-                own, other, part = self._work.results(f"same-{number}-{k}")["same"].T
+                own, other, part = self.work.results(f"same-{number}-{k}")["same"].T
                 same.append(np.stack([own + offsets[k], part + offsets[other]], 1))
 
         def slabs() -> Iterator[Slab]:
@@ -303,23 +297,23 @@ class BlockSegmentation:
     def _noted(self, number: int, blocks: range, name: str) -> NDArray[Any]:
         """Return a recorded property of the parts in some blocks of a field."""
         return np.concatenate(
-            [self._work.results(f"parts-{number}-{k}", name)[name] for k in blocks]
+            [self.work.results(f"parts-{number}-{k}", name)[name] for k in blocks]
         )
 
     def _link(self, frame: range) -> Iterator[Numbers]:
         """Link the slices of a frame, as `core.cells.instances.segment_image` does."""
-        linker = SliceLinker.of(self._settings)
+        linker = SliceLinker.of(self.settings)
         tables: list[Numbers] = []
         for number in frame:
             overlaps = None
             if linker.min_iou is not None and number > frame.start:
                 noted = (
-                    self._work.results(f"overlaps-{number}-{k}")
+                    self.work.results(f"overlaps-{number}-{k}")
                     for k in range(len(self._boxes))
                 )
                 overlaps = add_overlaps([Overlaps(**found) for found in noted])
             begin, end = self._placed(_SLICES)[number][[0, -1]]
-            cell = self._work.table(_SLICES, begin, end)
+            cell = self.work.table(_SLICES, begin, end)
             blocks, count = range(len(self._blocks)), int(cell.max(initial=0)) + 1
             pixels = self._noted(number, blocks, "sizes")
             sizes = np.bincount(cell, pixels, count).astype(np.int64)
@@ -338,7 +332,7 @@ class BlockSegmentation:
             self._renamed(parts, number, box, self._grid, _SLICES)
             for number in (step.field - 1, step.field)
         )
-        self._work.done(step.name, **count_overlaps(above, below)._asdict())
+        self.work.done(step.name, **count_overlaps(above, below)._asdict())
 
     def _write(self, kind: str) -> Iterator[Event]:
         """Write the ids of the cells, or of their tracks, box by box."""
@@ -362,7 +356,7 @@ class BlockSegmentation:
         out = self._array(kind)
         index = self._labels(out, self._fields[step.field]).index(box)
         out.write(index, new.astype(out.data.dtype, copy=False))
-        self._work.done(step.name)
+        self.work.done(step.name)
 
     def _renamed(
         self, source: LargeArray, number: int, box: Box, grid: Grid, table: str
@@ -374,7 +368,7 @@ class BlockSegmentation:
             at = within(common(box, grid.blocks[n].core), box)
             begin, end = self._placed(table)[number][n : n + 2]
             names = np.concatenate(
-                [np.zeros(1, np.uint32), self._work.table(table, begin, end)]
+                [np.zeros(1, np.uint32), self.work.table(table, begin, end)]
             )
             new[at] = names[ids[at]]
         return new
@@ -382,19 +376,19 @@ class BlockSegmentation:
     def _placed(self, table: str) -> NDArray[np.int64]:
         """Return where in a table each block of each field begins."""
         if table not in self._places:
-            self._places[table] = self._work.results(f"table-{table}")["places"]
+            self._places[table] = self.work.results(f"table-{table}")["places"]
         return self._places[table]
 
     def _track(self) -> Generator[Event, None, int]:
         """Write the ids of tracks in place of those of cells; return their number."""
-        cells, frames = self._array("untracked"), self._image.size("t")
-        found = Image(cells.whole, self._axes, self._image.known_um)
+        cells, frames = self._array("untracked"), self.probabilities.size("t")
+        found = Image(cells.whole, self._axes, self.probabilities.known_um)
         tracks = yield from with_progress(
-            track_frames(found, self._settings), "tracks", frames
+            track_frames(found, self.settings), "tracks", frames
         )
         depth = len(self._fields) // frames
         highest = self._most_in_frames()
-        self._work.write_table(
+        self.work.write_table(
             _TRACKS,
             (
                 tracks.rename(t, np.arange(1, n + 1)).astype(np.uint32)
@@ -403,7 +397,7 @@ class BlockSegmentation:
         )
         ends = np.cumsum(highest).repeat(depth)
         places = np.stack([ends - highest.repeat(depth), ends], axis=1)
-        self._work.done(f"table-{_TRACKS}", places=places)
+        self.work.done(f"table-{_TRACKS}", places=places)
         self._places.pop(_TRACKS, None)
         self._array(self._kind, np.min_scalar_type(tracks.count))
         yield from self._write(self._kind)
@@ -415,8 +409,10 @@ class BlockSegmentation:
 
     def _most_in_frames(self) -> NDArray[np.int64]:
         """Return the highest id in each time point."""
-        most = self._work.results(f"table-{_CELLS}")["most"]
-        highest: NDArray[np.int64] = most.reshape(self._image.size("t"), -1).max(axis=1)
+        most = self.work.results(f"table-{_CELLS}")["most"]
+        highest: NDArray[np.int64] = most.reshape(self.probabilities.size("t"), -1).max(
+            axis=1
+        )
         return highest
 
     def _counted(self) -> tuple[int, int]:
