@@ -92,11 +92,8 @@ class DataCheck:
     def close(self) -> None:
         """Cancel a running check."""
         if self._handle is not None:
-            handle, self._handle = self._handle, None
-            handle.event.disconnect(self._on_event)
-            handle.ended.disconnect(self._on_end)
-            handle.failed.disconnect(self._on_failed)
-            handle.cancel()
+            self._handle.abandon()
+            self._handle = None
 
     def name_of(self, number: int) -> str:
         """Return the name of an image by its number in the report."""

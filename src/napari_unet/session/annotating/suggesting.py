@@ -100,11 +100,8 @@ class Suggesting:
         """Give up a search that is under way; what was found before stays."""
         self._asked = None
         if self._handle is not None:
-            handle, self._handle = self._handle, None
-            handle.event.disconnect(self._on_event)
-            handle.ended.disconnect(self._on_end)
-            handle.failed.disconnect(self._on_failed)
-            handle.cancel()
+            self._handle.abandon()
+            self._handle = None
         self.changed.emit()
 
     def close(self) -> None:

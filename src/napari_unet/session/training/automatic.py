@@ -111,11 +111,8 @@ class Automatic:
     def cancel(self) -> None:
         """Give up what is being planned."""
         if self._handle is not None:
-            handle, self._handle = self._handle, None
-            handle.event.disconnect(self._on_event)
-            handle.failed.disconnect(self._on_failed)
-            handle.cancel()
-            self._asked = None
+            self._handle.abandon()
+            self._handle = self._asked = None
 
     def close(self) -> None:
         """Let go of the annotation."""

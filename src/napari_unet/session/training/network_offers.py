@@ -97,8 +97,7 @@ class NetworkOffers:
     def close(self) -> None:
         """Cancel the trials."""
         if self._handle is not None:
-            self._handle.event.disconnect(self._on_event, missing_ok=True)
-            self._handle.cancel()
+            self._handle.abandon()
             self._handle = None
 
     def _refusal(self, name: str, data: _Data) -> str:

@@ -72,6 +72,12 @@ class Handle:
         """End the job at its next tile or step; a training writes a checkpoint."""
         self._send(Cancel(self.number))
 
+    def abandon(self) -> None:
+        """Cancel the job; nobody who listened hears of it any more."""
+        for signal in (self.event, self.ended, self.failed, self.acknowledged):
+            signal.disconnect()
+        self.cancel()
+
     def finish(self) -> None:
         """Stop training now, but judge the network and save the model."""
         self._send(Finish(self.number))
