@@ -83,6 +83,11 @@ def button(text: str, tooltip: str, *, checkable: bool = False) -> QPushButton:
     return made
 
 
+def buttons(*texts: tuple[str, str]) -> list[QPushButton]:
+    """Return the buttons of a row, each of its text and its tooltip."""
+    return [button(text, tooltip) for text, tooltip in texts]
+
+
 def check_box(text: str, tooltip: str = "", checked: bool = False) -> QCheckBox:
     """Return a box to tick that says what it does."""
     made = QCheckBox(text)

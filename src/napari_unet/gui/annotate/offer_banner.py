@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors
-from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, button, follow
+from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, buttons, follow
 from napari_unet.session.project.recovery import is_locked
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class OfferBanner(QFrame):
         self.setFrameShape(QFrame.Shape.StyledPanel)
         # WIDGETS
         self.sentence = Hint()
-        self.restore = button("Restore", "Go on with what was annotated before.")
-        self.new = button(
-            "Start new", "Leave it where it is and begin with an empty annotation."
+        self.restore, self.new = buttons(
+            ("Restore", "Go on with what was annotated before."),
+            ("Start new", "Leave it where it is and begin with an empty annotation."),
         )
         # LAYOUT
         layout = QVBoxLayout(self)

@@ -25,7 +25,7 @@ from napari_unet.gui.widgets import (
     Heading,
     Hint,
     allow,
-    button,
+    buttons,
     column,
     follow,
 )
@@ -66,36 +66,41 @@ class PredictPage(QWidget):
         self.denoise = DenoisePanel(workspace)
         self.learning = LearningPanel(workspace)
         self.count = Hint()
-        self.points = button(
-            "Show points",
-            "A layer with a point in each cell, with its class and confidence; it "
-            "follows the threshold.",
-        )
-        self.table = button(
-            "Table…",
-            "All cells with their measurements, counted, and how their sizes are "
-            "spread; a row shows its cell.",
-        )
-        self.use_slice = button(
-            "This slice",
-            "Turn the cells of the slice in view into annotation, to be corrected.",
-        )
-        self.export = button(
-            "Export…",
-            "Write masks, a table of measurements or probabilities into files.",
-        )
-        self.export_model = button(
-            "Export model…", "Write the chosen model for another program."
-        )
-        self.use_looked_at = button(
-            "Looked at",
-            "Turn the cells of the slice in view that were accepted or edited into "
-            "annotation, and into background where there is none in truth.",
-        )
         self.tools = CellTools(workspace, "cells")
-        self.forget = button(
-            "Forget edits",
-            "Let the cells of the slice in view be as found; Ctrl+Z brings edits back.",
+        self.table, self.points, self.forget = buttons(
+            (
+                "Table…",
+                "All cells with their measurements, counted, and how their sizes are "
+                "spread; a row shows its cell.",
+            ),
+            (
+                "Show points",
+                "A layer with a point in each cell, with its class and confidence; it "
+                "follows the threshold.",
+            ),
+            (
+                "Forget edits",
+                "Let the cells of the slice in view be as found; Ctrl+Z brings edits "
+                "back.",
+            ),
+        )
+        self.use_slice, self.use_looked_at = buttons(
+            (
+                "This slice",
+                "Turn the cells of the slice in view into annotation, to be corrected.",
+            ),
+            (
+                "Looked at",
+                "Turn the cells of the slice in view that were accepted or edited into "
+                "annotation, and into background where there is none in truth.",
+            ),
+        )
+        self.export, self.export_model = buttons(
+            (
+                "Export…",
+                "Write masks, a table of measurements or probabilities into files.",
+            ),
+            ("Export model…", "Write the chosen model for another program."),
         )
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)

@@ -18,7 +18,7 @@ from napari_unet.gui.widgets import (
     Hint,
     allow,
     blocked,
-    button,
+    buttons,
     check_box,
     column,
     follow,
@@ -48,13 +48,13 @@ class TrainPage(QWidget):
         self.recipe = RecipeBox(workspace)
         self.compute = ComputeBox(workspace.place, TRAIN_TIP)
         self.interrupted = Hint()
-        self.go_on = button(
-            "Go on with it", "Go on with the interrupted training, on its images."
-        )
-        self.anew = button(
-            _ANEW,
-            "Begin from the start: the interrupted training is forgotten, with its "
-            "checkpoint.",
+        self.go_on, self.anew = buttons(
+            ("Go on with it", "Go on with the interrupted training, on its images."),
+            (
+                _ANEW,
+                "Begin from the start: the interrupted training is forgotten, with its "
+                "checkpoint.",
+            ),
         )
         self._anew_row = ButtonRow(self.go_on, self.anew)
         self.summary = Hint()

@@ -34,7 +34,7 @@ from napari_unet.gui.widgets import (
     Hint,
     allow,
     blocked,
-    button,
+    buttons,
     column,
     follow,
 )
@@ -68,15 +68,13 @@ class RunsPanel(QWidget):
         self.notes = QLineEdit()
         self.notes.setPlaceholderText("Notes on this run")
         self.notes.setToolTip("Kept with the run.")
-        self.card = button("Card…", "What the model is, and its paragraph for a paper.")
-        self.compare = button(
-            "Compare…", "Curves, settings and masks of two runs, side by side."
+        self.card, self.compare, self.rename, self.export, self.delete = buttons(
+            ("Card…", "What the model is, and its paragraph for a paper."),
+            ("Compare…", "Curves, settings and masks of two runs, side by side."),
+            ("Rename…", "Give run and model another name."),
+            ("Export…", "Copy model and run, which napari-unet replay repeats."),
+            ("Delete…", "Remove run and model."),
         )
-        self.rename = button("Rename…", "Give run and model another name.")
-        self.export = button(
-            "Export…", "Copy model and run, which napari-unet replay repeats."
-        )
-        self.delete = button("Delete…", "Remove run and model.")
         # LAYOUT
         self._buttons = ButtonRow(
             self.card, self.compare, self.rename, self.export, self.delete
