@@ -14,7 +14,10 @@ from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.cell_tables import CellTables
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
-from napari_unet.session.prediction.image_prediction import ImagePrediction
+from napari_unet.session.prediction.image_prediction import (
+    ImagePrediction,
+    PredictionRun,
+)
 from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.points import PointLayers
 from napari_unet.session.prediction.segmentation import Segmenter
@@ -183,7 +186,8 @@ class PredictionControl:
             self._warned.add(sentence)
             self.message.emit("warning", sentence)
         self._models.note_use()
-        self._run.begin(model, settings, targets)
+        first, *others = targets
+        self._run.begin(PredictionRun(model, settings, first, others))
         return True
 
     def renew(self, results: ResultLayers, target: Target) -> Handle | None:

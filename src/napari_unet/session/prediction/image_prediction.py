@@ -13,8 +13,6 @@ from napari_unet.core.jobs import FarPredictJob, PredictJob
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from napari_unet.core.far_messages import FarRun
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Prediction
@@ -30,9 +28,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class PredictionRun:
     """A prediction of some images; a model that is chosen later does not matter.
 
+    The images `to_follow` are predicted after the `current` one, in their order.
     Without `handle` the pixels of the current image are still being copied. `summary`
     says how it went, in a few words.
     """
@@ -49,6 +48,7 @@ class _Run:
 
     @property
     def total(self) -> int:
+        """The number of images."""
         return self.done + 1 + len(self.to_follow)
 
 
@@ -84,7 +84,7 @@ class ImagePrediction:
         self._store, self._images, self._worker = store, images, worker
         self._model_results, self._segmenter = model_results, segmenter
         self._place = place
-        self._run: _Run | None = None
+        self._run: PredictionRun | None = None
         self.status, self.share = "", 0.0
 
     @property
@@ -97,13 +97,22 @@ class ImagePrediction:
         """Id of the image that is being predicted."""
         return None if self._run is None else self._run.current.image.id
 
-    def begin(
-        self, model: ModelEntry, settings: Prediction, targets: Sequence[Target]
-    ) -> None:
-        """Predict parts of images, in this order."""
-        self._run = _Run(model, settings, targets[0], [*targets[1:]])
-        self.share = 0.0
-        self._prepare(self._run)
+    def begin(self, run: PredictionRun) -> None:
+        """Predict the current image of a run, then those that follow.
+
+        Its pixels are first copied to where the worker can read them.
+        """
+        self._run, self.share = run, run.done / run.total
+        run.handle, run.summary = None, "Done."
+        self.status = "Reading the image …"
+        self.changed.emit()
+        times = [t for t, _ in run.current.places]
+        try:
+            pixels = self._images.share_frames(run.current.image.id, times)
+        except (ValueError, KeyError) as error:
+            self._skip(run, str(error))
+        else:
+            pixels.then(partial(self._submit, run), partial(self._skip, run))
 
     def renew(
         self, model: ModelEntry, results: ResultLayers, target: Target
@@ -137,20 +146,7 @@ class ImagePrediction:
         else:
             self._end("Cancelled.")
 
-    def _prepare(self, run: _Run) -> None:
-        """Have the pixels of the current image copied to where the worker can read."""
-        run.handle, run.summary = None, "Done."
-        self.status = "Reading the image …"
-        self.changed.emit()
-        times = [t for t, _ in run.current.places]
-        try:
-            pixels = self._images.share_frames(run.current.image.id, times)
-        except (ValueError, KeyError) as error:
-            self._skip(run, str(error))
-        else:
-            pixels.then(partial(self._submit, run), partial(self._skip, run))
-
-    def _submit(self, run: _Run) -> None:
+    def _submit(self, run: PredictionRun) -> None:
         if run is not self._run:
             return  # cancelled while its pixels were copied
         target = run.current
@@ -217,7 +213,9 @@ class ImagePrediction:
                 results.note_made(place, written)
                 self._segmenter.predicted(results, place)
 
-    def _on_event(self, run: _Run, results: ResultLayers, event: object) -> None:
+    def _on_event(
+        self, run: PredictionRun, results: ResultLayers, event: object
+    ) -> None:
         if isinstance(event, TileDone):
             place = event.t, event.z
             results.tile_came(place, last=event.field_done)
@@ -237,14 +235,18 @@ class ImagePrediction:
         elif isinstance(event, PredictionFinished):
             run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
-    def _on_ended(self, run: _Run, results: ResultLayers, cancelled: bool) -> None:
+    def _on_ended(
+        self, run: PredictionRun, results: ResultLayers, cancelled: bool
+    ) -> None:
         self._stop_growing(results)
         if cancelled:
             self._end("Cancelled; what was done is kept.")
         else:
             self._next(run)
 
-    def _on_failed(self, run: _Run, results: ResultLayers, failed: Failed) -> None:
+    def _on_failed(
+        self, run: PredictionRun, results: ResultLayers, failed: Failed
+    ) -> None:
         self._stop_growing(results)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
@@ -256,7 +258,7 @@ class ImagePrediction:
         results.cells.growing = False
         self.image_ended.emit()
 
-    def _skip(self, run: _Run, sentence: str) -> None:
+    def _skip(self, run: PredictionRun, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
         if run is not self._run:
             return  # cancelled while its pixels were copied
@@ -264,10 +266,10 @@ class ImagePrediction:
         self.message.emit("error", sentence)
         self._next(run)
 
-    def _next(self, run: _Run) -> None:
+    def _next(self, run: PredictionRun) -> None:
         if run.to_follow:
             run.current, run.done = run.to_follow.pop(0), run.done + 1
-            self._prepare(run)
+            self.begin(run)
         else:
             self._end(run.summary)
 
