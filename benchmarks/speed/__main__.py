@@ -87,12 +87,12 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
             ],
         }
     from benchmarks.speed.cells import cells_of_a_large_image
-    from benchmarks.speed.far import bundle_there_and_back
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
     from benchmarks.speed.objects import objects_of_ten_thousand_cells
     from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
+    from benchmarks.speed.remote import bundle_there_and_back
     from benchmarks.speed.scale import on_two_workers, scale
     from benchmarks.speed.starting import importing
     from benchmarks.speed.teams import teams

@@ -64,12 +64,12 @@ def test_napari_lists_what_takes_a_while() -> None:
     listed = {kind.__name__ for kind in KINDS if not kind.brief} - {"Job"}
     assert listed == {
         "TrainJob",
-        "FarTrainJob",
+        "RemoteTrainJob",
         "SuggestJob",
         "PredictJob",
         "PredictFolderJob",
-        "FarPredictJob",
-        "FarPredictFolderJob",
+        "RemotePredictJob",
+        "RemotePredictFolderJob",
         "ExportJob",
         "SaveImageJob",
         "ConvertModelJob",

@@ -18,12 +18,12 @@ from napari_unet.core.events import (
 )
 from napari_unet.core.jobs import (
     ExportJob,
-    FarPredictFolderJob,
-    FarPredictJob,
     LoadModelJob,
     PointsJob,
     PredictFolderJob,
     PredictJob,
+    RemotePredictFolderJob,
+    RemotePredictJob,
     SegmentJob,
 )
 from napari_unet.core.model import Model
@@ -1266,10 +1266,10 @@ def test_on_another_computer_whole_slices_come_to_the_same_layers(
     layer.corner_pixels = np.array([[0, 2, 1], [0, 5, 8]])
     bench.control.place.choose("me@lab")
     bench.control.predict("view")
-    (job,) = bench.worker.jobs(FarPredictJob)
+    (job,) = bench.worker.jobs(RemotePredictJob)
     assert job.worker == "cpu"
-    assert job.far is not None
-    assert job.far.where == "me@lab"
+    assert job.remote is not None
+    assert job.remote.where == "me@lab"
     assert job.region is None
     (handle,) = bench.worker.handles[-1:]
     bench.worker.emit(handle, Notice("lab: a GPU."))
@@ -1300,6 +1300,6 @@ def test_a_folder_goes_to_another_computer_too_but_not_to_a_cluster(
     assert "not by both" in bench.told[-1][1]
     assert not bench.worker.jobs(PredictFolderJob)
     bench.control.predict_folder(*folders)
-    (job,) = bench.worker.jobs(FarPredictFolderJob)
+    (job,) = bench.worker.jobs(RemotePredictFolderJob)
     assert job.title.endswith(" on me@lab")
-    assert job.far is not None
+    assert job.remote is not None

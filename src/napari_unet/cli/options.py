@@ -104,7 +104,7 @@ def _axes(text: str) -> str:
     return text
 
 
-def far_options(
+def remote_options(
     parser: argparse.ArgumentParser,
     what: str,
     more: str = "",

@@ -6,17 +6,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli import far
+from napari_unet.cli import remote
 from napari_unet.cli.cluster import cluster_options, pool_of
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
     axes_option,
     channel_option,
-    far_options,
     given_settings,
     json_option,
     output_option,
+    remote_options,
 )
 from napari_unet.cli.prediction_progress import follow_files
 from napari_unet.cli.progress import ProgressLine
@@ -81,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "they are complete; needs napari-interactive-unet[remote]",
     )
     json_option(parser)
-    far_options(parser, "predict")
+    remote_options(parser, "predict")
     cluster_options(parser)
     cells = parser.add_argument_group(
         "cells and regions",
@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
             options.channel,
             finds_cells=model.card.outputs is None,
         )
-        return far.predict(options, model, basis, kinds, files)
+        return remote.predict(options, model, basis, kinds, files)
     with pool_of(options, model, source, settings, line.say) as pool:
         from napari_unet.engine.file_prediction import FilePredictor
         from napari_unet.engine.network.network import prepare

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core.event_codec import GO, encode, to_line
-from napari_unet.core.far_messages import End
+from napari_unet.core.remote_messages import End
 from napari_unet.core.text import reason
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _LOOK = 0.1
 class Reporter:
     """Writes each event as a line of JSON, and obeys the orders in a file.
 
-    Orders are those of `core.far_messages`. Without files it does nothing.
+    Orders are those of `core.remote_messages`. Without files it does nothing.
     """
 
     def __init__(self, events: Path | None, orders: Path | None) -> None:

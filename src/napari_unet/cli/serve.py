@@ -1,4 +1,4 @@
-"""`napari-unet serve`: the far side of `--on HOST`, started by it over ssh."""
+"""`napari-unet serve`: the remote end of `--on HOST`, started by it over ssh."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.event_codec import from_line, to_line
-from napari_unet.core.far_messages import Ask, Command, End
+from napari_unet.core.remote_messages import Ask, Command, End
 from napari_unet.core.text import reason
 
 if TYPE_CHECKING:
     import argparse
     from typing import BinaryIO
 
-    from napari_unet.engine.far_side import FarJob
+    from napari_unet.engine.served_job import ServedJob
 
 # Bytes of a line; more is no question of ours.
 _LONGEST = 2**16
@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from napari_unet.engine.far_side import hello, receive
+    from napari_unet.engine.served_job import hello, receive
 
     source, target = sys.stdin.buffer, sys.stdout.buffer
     # whoever has gone is told nothing more; the job goes on
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _obey(source: BinaryIO, job: FarJob, gone: Event) -> None:
+def _obey(source: BinaryIO, job: ServedJob, gone: Event) -> None:
     """Pass orders on until the other side ends."""
     while line := source.readline(_LONGEST):
         try:

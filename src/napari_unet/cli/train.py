@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from napari_unet.cli import far
+from napari_unet.cli import remote
 from napari_unet.cli.options import (
     MODEL_HELP,
     add_settings,
     axes_option,
     channel_option,
-    far_options,
     json_option,
     label_options,
     output_option,
+    remote_options,
     write_json,
 )
 from napari_unet.cli.pairing import pairing_option
@@ -121,7 +121,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     axes_option(parser)
     channel_option(parser)
     json_option(parser)
-    far_options(
+    remote_options(
         parser,
         "train",
         "; with --resume, look again at what goes on there",
@@ -156,7 +156,7 @@ def _add_start(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     if options.on is not None:
-        return far.run(options)
+        return remote.run(options)
     if options.queue is not None:
         raise ValueError("--queue is the queue of the computer that --on names.")
     member = this_member()

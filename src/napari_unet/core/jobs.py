@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_unet.core.annotation.annotations import ClassInfo
-    from napari_unet.core.far_messages import FarRun
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
         ImageReference,
     )
     from napari_unet.core.publication import Publication
+    from napari_unet.core.remote_messages import RemoteRun
     from napari_unet.core.settings import BorderWeights
     from napari_unet.core.training.training_settings import Training
 
@@ -89,19 +89,19 @@ class TrainJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FarTrainJob(TrainJob):
+class RemoteTrainJob(TrainJob):
     """Train on another computer; with `resume`, follow a training that runs there."""
 
     worker = "cpu"
-    function = "far_training_job.run"
+    function = "remote_training_job.run"
     steered = True
 
-    far: FarRun = field(kw_only=True)
+    remote: RemoteRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"Train {Path(self.output).stem} on {self.far.where}"
+        return f"Train {Path(self.output).stem} on {self.remote.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -178,19 +178,19 @@ class PredictJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FarPredictJob(PredictJob):
+class RemotePredictJob(PredictJob):
     """Predict on another computer; each plane or volume comes back as a whole."""
 
     worker = "cpu"
-    function = "far_prediction_job.run"
+    function = "remote_prediction_job.run"
     steered = True
 
-    far: FarRun = field(kw_only=True)
+    remote: RemoteRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"Predict {self.image.name} on {self.far.where}"
+        return f"Predict {self.image.name} on {self.remote.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -562,16 +562,16 @@ class PredictFolderJob(Job):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FarPredictFolderJob(PredictFolderJob):
+class RemotePredictFolderJob(PredictFolderJob):
     """Predict all images of a folder on another computer, into files here."""
 
     worker = "cpu"
-    function = "far_prediction_job.folder"
+    function = "remote_prediction_job.folder"
     steered = True
 
-    far: FarRun = field(kw_only=True)
+    remote: RemoteRun = field(kw_only=True)
 
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"Predict the images in {Path(self.source).name} on {self.far.where}"
+        return f"Predict the images in {Path(self.source).name} on {self.remote.where}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet import __version__
 from napari_unet.core.event_codec import from_line, to_line
-from napari_unet.core.far_messages import Command, File, Hello
+from napari_unet.core.remote_messages import Command, File, Hello
 from napari_unet.io.atomic import atomic
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from napari_unet.core.far_messages import Order
+    from napari_unet.core.remote_messages import Order
     from napari_unet.core.settings import Settings
 
 _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
-# What shells at the far end may say before it is our turn, in lines, and how long all
-# may take until then, in seconds: it loads torch first.
+# What shells there may print before it is our turn, in lines, and how long all may take
+# until then, in seconds: it loads torch first.
 _GREETING, _GREETING_S = 200, 120.0
 _TICK = 0.02  # seconds between two looks whether it is our turn
 # Bytes of a line and of a file, and copied at once.
@@ -41,14 +41,14 @@ _NO_CONNECTION, _NO_PROGRAM = 255, 127
 _WHERE = re.compile(r"(?P<host>[^-\s:][^\s:]*)(?::(?P<program>\S.*))?")
 
 
-class FarSide:
+class RemoteConnection:
     """A connection, which is there once `greet` has come to its end.
 
     Parameters
     ----------
     where : str
         As for ssh, such as me@host; with `:/path/to/napari-unet` behind it where the
-        far end does not find the program by itself.
+        remote computer does not find the program by itself.
     place : callable
         Takes what is told of a file, and returns where it is to be put; a ValueError
         says that it was not asked for.
@@ -86,7 +86,7 @@ class FarSide:
         self._reader.start()
 
     def greet(self) -> Iterator[None]:
-        """Wait until the far side has presented itself, with None meanwhile.
+        """Wait until the remote computer has presented itself, with None meanwhile.
 
         Raises
         ------
@@ -113,14 +113,16 @@ class FarSide:
 
     @property
     def has_answered(self) -> bool:
-        """Whether the far side has presented itself."""
+        """Whether the remote computer has presented itself."""
         return self._hello is not None
 
     @property
     def hello(self) -> Hello:
-        """How the far side presented itself; a RuntimeError before that."""
+        """How the remote computer presented itself; a RuntimeError before that."""
         if self._hello is None:
-            raise RuntimeError("the far side has not presented itself: greet it first.")
+            raise RuntimeError(
+                "the remote computer has not presented itself: greet it first."
+            )
         return self._hello
 
     def send(self, record: Settings) -> None:
@@ -159,7 +161,7 @@ class FarSide:
         return found
 
     def close(self) -> None:
-        """Hang up; what runs at the far end goes on."""
+        """Hang up; what runs on the remote computer goes on."""
         if self._hello is None:
             self._process.kill()  # nothing waits there
         with suppress(OSError, ValueError):
@@ -196,7 +198,7 @@ class FarSide:
             line = self._out.readline(_LONGEST)
             if not line:
                 raise EOFError
-            # the far end's shell greets, too
+            # the remote computer's shell greets, too
             with suppress(ValueError):
                 return Hello.model_validate(from_line(line))
         raise ConnectionError(f"{self._host}: napari-unet does not answer there.")
@@ -261,7 +263,7 @@ class FarSide:
 
 
 def _quoted(program: str) -> str:
-    """Return a path for the far end's shell, which is to know what ~ is."""
+    """Return a path for the remote computer's shell, which is to know what ~ is."""
     home = "~/" if program.startswith("~/") else ""
     return home + shlex.quote(program.removeprefix(home))
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from psygnal import Signal
 
-from napari_unet.core.far_messages import FarRun
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.io.ssh import parted
 
 # Most names that are listed of ssh's configuration.
@@ -43,11 +43,11 @@ class ComputePlace:
             self.where, self.queue = where, queue
             self.changed.emit()
 
-    def new_run(self) -> FarRun | None:
+    def new_run(self) -> RemoteRun | None:
         """Return the record of a run there; None for this computer."""
         if not self.where:
             return None
-        return FarRun(where=self.where, job=uuid4().hex, queue=self.queue)
+        return RemoteRun(where=self.where, job=uuid4().hex, queue=self.queue)
 
 
 def known_hosts(config: Path | None = None) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import FarPredictFolderJob, LoadModelJob, PredictFolderJob
+from napari_unet.core.jobs import LoadModelJob, PredictFolderJob, RemotePredictFolderJob
 from napari_unet.core.starters import AUTO
 from napari_unet.session.compute_place import ComputePlace
 from napari_unet.session.forward_signal import forward_signal
@@ -229,20 +229,20 @@ class PredictionControl:
         settings = self.preferences.prediction(**options)
         segmentation = None if automatic else self.segmentation
         given = str(source), str(target), settings, segmentation, tuple(kinds), channel
-        far = self.place.new_run()
-        if far is None:
+        remote = self.place.new_run()
+        if remote is None:
             job = PredictFolderJob(str(model), *given, cluster)
-        elif problem := self._far_problem(cluster):
+        elif problem := self._remote_problem(cluster):
             self.message.emit("error", problem)
             return
         else:
-            job = FarPredictFolderJob(str(model), *given, far=far)
+            job = RemotePredictFolderJob(str(model), *given, remote=remote)
         handle = self._worker.submit(job)
         self.folder = FolderPrediction(handle, source, target)
         self.folder.changed.connect(self._on_folder)
         self._on_files()
 
-    def _far_problem(self, cluster: str) -> str:
+    def _remote_problem(self, cluster: str) -> str:
         """Return why another computer cannot predict a folder; empty if it can."""
         if cluster:
             return f"It is computed on {self.place.where} or by a cluster, not by both."

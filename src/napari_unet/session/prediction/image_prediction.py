@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.events import Notice, PredictionFinished, TileDone, TileHalved
-from napari_unet.core.jobs import FarPredictJob, PredictJob
+from napari_unet.core.jobs import PredictJob, RemotePredictJob
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from napari_unet.core.far_messages import FarRun
     from napari_unet.core.messages import Failed
+    from napari_unet.core.remote_messages import RemoteRun
     from napari_unet.core.settings import Prediction
     from napari_unet.session.compute_place import ComputePlace
     from napari_unet.session.images.image_list import ImageList
@@ -157,12 +157,12 @@ class ImagePrediction:
         except (ValueError, KeyError, OSError) as error:
             self._skip(run, str(error))
             return
-        far = self._place.new_run()
-        if far is not None and target.region is not None:
+        remote = self._place.new_run()
+        if remote is not None and target.region is not None:
             # what comes back is whole
             target = run.current = replace(target, region=None)
         try:
-            job = self._job(run.model, run.settings, target, results, far)
+            job = self._job(run.model, run.settings, target, results, remote)
         except (ValueError, KeyError) as error:
             self._skip(run, str(error))
             return
@@ -187,12 +187,14 @@ class ImagePrediction:
         settings: Prediction,
         target: Target,
         results: ResultLayers,
-        far: FarRun | None = None,
+        remote: RemoteRun | None = None,
     ) -> PredictJob:
         files = results.files
         if target.resampling.implausible:
             settings = settings.replace(rescale=False)
-        return (PredictJob if far is None else partial(FarPredictJob, far=far))(
+        return (
+            PredictJob if remote is None else partial(RemotePredictJob, remote=remote)
+        )(
             model=str(model.path),
             image=self._images.reference(target.image.id),
             probabilities=files["probability"],

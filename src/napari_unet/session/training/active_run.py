@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core import events
-from napari_unet.core.jobs import FarTrainJob, TrainJob
+from napari_unet.core.jobs import RemoteTrainJob, TrainJob
 from napari_unet.session.future import all_of
 from napari_unet.session.training.corrections import Corrections
 from napari_unet.session.training.run_progress import RunProgress
@@ -56,7 +56,7 @@ class ActiveRun:
         self.ndim = record.settings.ndim
         self.handle: Handle | None = None
         self.progress = RunProgress()
-        self._told_of_far = False
+        self._told_of_remote = False
         self.corrections = Corrections(images, record.images, self.ndim, self._correct)
         self._images = images
         self._training_data = training_data
@@ -94,7 +94,7 @@ class ActiveRun:
         kind: type[TrainJob] = TrainJob
         more: dict[str, Any] = {}
         if record.far is not None:
-            kind, more = FarTrainJob, {"far": record.far}
+            kind, more = RemoteTrainJob, {"remote": record.far}
         job = kind(
             images=tuple(self._images.reference(i) for i in record.images),
             annotations=tuple(self._annotation(i) for i in record.images),
@@ -182,8 +182,8 @@ class ActiveRun:
     def _correct(self, correction: Correction) -> None:
         """Send a correction; the worker ignores objects of a class that is new."""
         if self.record.far is not None:
-            if not self._told_of_far:
-                self._told_of_far = True
+            if not self._told_of_remote:
+                self._told_of_remote = True
                 self.notice.emit(
                     "The training on another computer does not see what is painted "
                     "now: it is used from the next training on."

@@ -286,7 +286,7 @@ class TrainingControl:
         elif isinstance(event, events.Judging):
             self._emit_changed()
 
-        elif isinstance(event, events.CheckpointWritten) and self._is_far:
+        elif isinstance(event, events.CheckpointWritten) and self._is_remote:
             # the weights so far came with it
             self.preview.finish(event.path)
 
@@ -297,7 +297,7 @@ class TrainingControl:
             self._emit_changed()
 
     @property
-    def _is_far(self) -> bool:
+    def _is_remote(self) -> bool:
         """Whether the run is on another computer."""
         return self.run is not None and self.run.record.far is not None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from napari_unet.core.far_messages import FarRun
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.core.settings import Settings, explain
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
@@ -49,7 +49,7 @@ class RunRecord(Settings):
         description="Planes or volumes of each image that it began with."
     )
     classes: int = Field(1, ge=1, le=253, description="Foreground classes.")
-    far: FarRun | None = Field(None, description="Where it goes on, if not here.")
+    far: RemoteRun | None = Field(None, description="Where it goes on, if not here.")
 
     @model_validator(mode="after")
     def _places_of_each_image(self) -> Self:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from psygnal import Signal
 
-from napari_unet.core.jobs import FarTrainJob, TrainJob, WorkerKind
+from napari_unet.core.jobs import RemoteTrainJob, TrainJob, WorkerKind
 from napari_unet.core.messages import (
     Acknowledged,
     Cancel,
@@ -282,7 +282,7 @@ def _remedy(job: Job) -> str:
     """Say what to do about a job that was lost."""
     if not isinstance(job, TrainJob):
         return "It starts again with the next job."
-    if isinstance(job, FarTrainJob):
+    if isinstance(job, RemoteTrainJob):
         return "The training there goes on: it is shown again when started again."
     if Path(job.checkpoint).is_file():
         return "Training goes on from its last checkpoint when started again."

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import Notice
-from napari_unet.engine.far_job import Far, FarError, far_events
+from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 from napari_unet.engine.worker.training_data import TrainingData
 from napari_unet.io.bundle import write_bundle
 from napari_unet.io.model_file import load_model
@@ -15,28 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import Order
-    from napari_unet.core.jobs import FarTrainJob
+    from napari_unet.core.jobs import RemoteTrainJob
+    from napari_unet.core.remote_messages import Order
     from napari_unet.engine.worker.inbox import Task
 
 
-def run(job: FarTrainJob, task: Task) -> Generator[Event | None, None, None]:
+def run(job: RemoteTrainJob, task: Task) -> Generator[Event | None, None, None]:
     """Train there; the weights so far come into the file of the checkpoint.
 
     The events are those of `training_job.run`, but for `ModelComparison`, and `Notice`.
     If the worker ends without that the job was cancelled, the training goes on there.
     """
-    far = Far(
-        job.far.where,
-        job.far.job,
-        Path(job.output),
-        Path(job.checkpoint),
-        job.far.queue,
-    )
+    remote = RemoteJob(job.remote, Path(job.output), Path(job.checkpoint))
     if job.resume:
         try:
-            yield from _with_notices(far, None, task)
-        except FarError as error:
+            yield from _with_notices(remote, None, task)
+        except RemoteError as error:
             if error.error != "NoJobError":
                 raise
         else:
@@ -45,16 +39,16 @@ def run(job: FarTrainJob, task: Task) -> Generator[Event | None, None, None]:
     try:
         start = load_model(job.start) if job.start else None
         yield from write_bundle(bundle, TrainingData(job).pairs, job.settings, start)
-        yield from _with_notices(far, bundle, task)
+        yield from _with_notices(remote, bundle, task)
     finally:
         bundle.unlink(missing_ok=True)
 
 
 def _with_notices(
-    far: Far, bundle: Path | None, task: Task
+    remote: RemoteJob, bundle: Path | None, task: Task
 ) -> Generator[Event | None, None, None]:
     said: list[str] = []
-    events = far_events(far, bundle, lambda: order_of(task), said.append)
+    events = remote_events(remote, bundle, lambda: order_of(task), said.append)
     try:
         for event in events:
             while said:

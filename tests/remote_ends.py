@@ -1,6 +1,6 @@
-"""Far ends of ssh in the tests: a script in its place, and one that answers there.
+"""Remote ends of ssh in the tests: a script in its place, and one that answers there.
 
-`fake_ssh` makes the script. What the host is called says what is at the far end: *lab*
+`fake_ssh` makes the script. The name of the host says what is at the other end: *lab*
 the program itself, in another home without any shared path, *cut* the same, but its
 connection breaks once; *silent* one that says nothing; *light* a program without torch,
 which does as it is told in `answers`.
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FOLDER = "far"
+FOLDER = "remote"
 
 
 def fake_ssh(folder: Path) -> Path:
@@ -27,7 +27,7 @@ def fake_ssh(folder: Path) -> Path:
     here = str(Path(__file__).parent)
     script.write_text(
         f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {here!r})\n"
-        f"from far_ends import ssh\nssh({str(folder)!r}, sys.argv[1:])\n"
+        f"from remote_ends import ssh\nssh({str(folder)!r}, sys.argv[1:])\n"
     )
     script.chmod(0o755)
     return program
@@ -72,20 +72,20 @@ def ssh(given: str, arguments: list[str]) -> None:
     _real(folder / FOLDER, cut=host == "cut")
 
 
-def _real(far: Path, *, cut: bool) -> None:
+def _real(remote: Path, *, cut: bool) -> None:
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("XDG_", "NAPARI_UNET"))
     }
-    environment |= {"HOME": str(far / "home"), "TMPDIR": str(far / "tmp")}
+    environment |= {"HOME": str(remote / "home"), "TMPDIR": str(remote / "tmp")}
     process = subprocess.Popen(
         [sys.executable, "-m", "napari_unet", "serve"],
         stdout=subprocess.PIPE,
         env=environment,
-        cwd=far / "home",
+        cwd=remote / "home",
     )
-    marker, steps = far / "was-cut", 0
+    marker, steps = remote / "was-cut", 0
     assert process.stdout is not None
     sys.stdout.buffer.write(b"Welcome to the lab!\n")
     for line in process.stdout:
@@ -100,18 +100,18 @@ def _real(far: Path, *, cut: bool) -> None:
     sys.exit(process.wait())
 
 
-def _light(far: Path) -> None:
-    script = json.loads((far / "answers.json").read_text())
+def _light(remote: Path) -> None:
+    script = json.loads((remote / "answers.json").read_text())
     hello = {"version": script["version"], "device": "cpu", "free": 10**9}
     _say(hello | {"hello": "napari-unet", "host": "light"})
     asked = sys.stdin.buffer.readline()
-    with (far / "heard").open("ab") as file:
+    with (remote / "heard").open("ab") as file:
         file.write(asked)
         if not asked:
             return
         size = json.loads(asked)["size"]
         if size:
-            (far / "bundle.zip").write_bytes(sys.stdin.buffer.read(size))
+            (remote / "bundle.zip").write_bytes(sys.stdin.buffer.read(size))
         file.flush()
         for line in script["lines"]:
             if "raw" in line:
@@ -119,12 +119,12 @@ def _light(far: Path) -> None:
                 sys.stdout.buffer.flush()
             elif "cut" in line:
                 script["lines"] = line["then"]
-                (far / "answers.json").write_text(json.dumps(script))
+                (remote / "answers.json").write_text(json.dumps(script))
                 sys.exit(255)
             elif "then" in line:
                 # what the next connection has
                 later = json.dumps(script | {"lines": line["then"]})
-                (far / "answers.json").write_text(later)
+                (remote / "answers.json").write_text(later)
             elif "order" in line:
                 # all until this one
                 while told := sys.stdin.buffer.readline():

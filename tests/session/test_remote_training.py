@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from napari_unet.core import events
-from napari_unet.core.jobs import FarTrainJob, PredictJob
+from napari_unet.core.jobs import PredictJob, RemoteTrainJob
 from napari_unet.session.compute_place import ComputePlace, known_hosts
 from session.test_training_control import Bench
 
@@ -40,10 +40,10 @@ def test_it_goes_to_the_worker_that_has_no_torch_and_is_written_down(
 ) -> None:
     handle = bench.start()
     job = handle.job
-    assert isinstance(job, FarTrainJob)
+    assert isinstance(job, RemoteTrainJob)
     assert job.worker == "cpu"
-    assert job.far is not None
-    assert (job.far.where, job.far.queue) == ("me@lab", "slurm --time=60")
+    assert job.remote is not None
+    assert (job.remote.where, job.remote.queue) == ("me@lab", "slurm --time=60")
     assert job.title.endswith(" on me@lab")
     assert not job.resume
     bench.begin(handle, steps=3)
@@ -69,12 +69,12 @@ def test_closing_loses_nothing_and_train_looks_again(
     bench: Bench, tmp_path: Path
 ) -> None:
     job = bench.begin(bench.start()).job
-    assert isinstance(job, FarTrainJob)
+    assert isinstance(job, RemoteTrainJob)
     bench.reopen()
     bench.control.plan.read_unfinished()
     found = bench.control.plan.unfinished
     assert found is not None
-    assert found.far == job.far
+    assert found.far == job.remote
     assert not Path(job.checkpoint).exists()
     # wherever the next one would train
     bench.control.place.choose("")

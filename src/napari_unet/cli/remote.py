@@ -15,7 +15,7 @@ from napari_unet.cli.stopping import Stopped
 from napari_unet.cli.training_progress import follow_events
 from napari_unet.cli.training_source import source_of
 from napari_unet.core.events import ModelSaved
-from napari_unet.core.far_messages import FarRun
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import write_bundle
 from napari_unet.io.prediction_folder import PredictionFolder
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Train on another computer, or follow a training that runs there."""
-    from napari_unet.engine.far_job import Far, FarError, far_events
+    from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 
     _check_here(options, ("json", "events", "orders"))
     line, path = ProgressLine(), _note_of(options.output)
@@ -45,18 +45,18 @@ def run(options: argparse.Namespace) -> int:
     with TemporaryDirectory(dir=where, prefix=".napari-unet-far-") as between:
         bundle = None if source is None else _bundle(source, Path(between), line)
         if note is None:
-            note = FarRun(where=options.on, job=uuid4().hex, queue=options.queue or "")
-        far = Far(
-            note.where,
-            note.job,
+            note = RemoteRun(
+                where=options.on, job=uuid4().hex, queue=options.queue or ""
+            )
+        job = RemoteJob(
+            note,
             options.output,
             Path(between) / "preview.safetensors",
-            note.queue,
             options.device or "auto",
         )
         begun = partial(_keep, note, path)
         try:
-            events = far_events(far, bundle, lambda: "resume", line.say, begun)
+            events = remote_events(job, bundle, lambda: "resume", line.say, begun)
             shown = follow_events(_without_none(events), line)
             with closing(shown):
                 for event in shown:
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
             if not _goes_on(note, path):
                 raise
             raise ConnectionError(f"{error} No longer watched; {_rest(note)}") from None
-        except FarError as error:
+        except RemoteError as error:
             raise ValueError(str(error)) from error
     path.unlink(missing_ok=True)
     if saved is None:
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if saved.problem else 0
 
 
-def _rest(note: FarRun) -> str:
+def _rest(note: RemoteRun) -> str:
     return f"the training on {note.where} goes on: --resume shows it again."
 
 
@@ -95,12 +95,12 @@ def predict(
     files: list[Path],
 ) -> int:
     """Predict on another computer, into files here."""
-    from napari_unet.engine.far_job import FarError
-    from napari_unet.engine.far_prediction import FarPredictor
+    from napari_unet.engine.remote_job import RemoteError
+    from napari_unet.engine.remote_prediction import RemotePredictor
 
     _check_here(options, ("cluster", "cluster_options", "upload", "events", "orders"))
     line, folder = ProgressLine(), PredictionFolder(options.output, kinds)
-    predictor = FarPredictor(model, basis, folder, options.on, options.queue or "")
+    predictor = RemotePredictor(model, basis, folder, options.on, options.queue or "")
     events = predictor.predict_files(
         files, lambda: "resume", line.say, options.axes, overwrite=options.overwrite
     )
@@ -114,7 +114,7 @@ def predict(
 
     try:
         return follow_files(options, kinds, _without_none(events), line, interrupted)
-    except FarError as error:
+    except RemoteError as error:
         raise ValueError(str(error)) from error
 
 
@@ -149,23 +149,23 @@ def _note_of(output: Path) -> Path:
     return output.with_suffix(".far.json")
 
 
-def _keep(note: FarRun, path: Path) -> None:
+def _keep(note: RemoteRun, path: Path) -> None:
     """Write down which job there it is."""
     with atomic(path) as temporary:
         temporary.write_text(note.model_dump_json(), encoding="utf-8")
 
 
-def _goes_on(note: FarRun, path: Path) -> bool:
+def _goes_on(note: RemoteRun, path: Path) -> bool:
     """Whether a job there was written down."""
     try:
-        return FarRun.model_validate(read_json(path)).job == note.job
+        return RemoteRun.model_validate(read_json(path)).job == note.job
     except (OSError, ValueError):
         return False
 
 
-def _read(path: Path, options: argparse.Namespace) -> FarRun:
+def _read(path: Path, options: argparse.Namespace) -> RemoteRun:
     try:
-        note = FarRun.model_validate(read_json(path))
+        note = RemoteRun.model_validate(read_json(path))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{options.output}: no training of it goes on elsewhere, {path} is not "

@@ -16,19 +16,19 @@ import pytest
 import tifffile
 
 import team_runs
-from far_ends import FOLDER, answers, fake_ssh, heard
 from napari_unet.cli.main import main
 from napari_unet.cli.reporting import Reporter
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core import events
 from napari_unet.core.event_codec import encode, to_line
-from napari_unet.core.far_messages import Ask, FarRun
-from napari_unet.engine import far_job, far_side
-from napari_unet.engine.far_job import Far, FarError, far_events
-from napari_unet.engine.far_side import FarJob, receive
+from napari_unet.core.remote_messages import Ask, RemoteRun
+from napari_unet.engine import remote_job, served_job
+from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
+from napari_unet.engine.served_job import ServedJob, receive
 from napari_unet.io import ssh
 from napari_unet.io.model_file import load_model
 from napari_unet.io.ssh import parted
+from remote_ends import FOLDER, answers, fake_ssh, heard
 from waiting import until
 
 if TYPE_CHECKING:
@@ -40,17 +40,18 @@ DONE = {"ended": "done", "error": "", "sentence": ""}
 
 
 @pytest.fixture
-def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an ssh of its own, and the far end in it."""
+def remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an ssh of its own, and the remote computer in it."""
     program = fake_ssh(tmp_path)
     monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setattr(far_job, "_TRIES", (0.0, 0.0))
-    monkeypatch.setattr(far_job, "_LOOK", 0.01)
+    monkeypatch.setattr(remote_job, "_TRIES", (0.0, 0.0))
+    monkeypatch.setattr(remote_job, "_LOOK", 0.01)
     return tmp_path
 
 
-def of(folder: Path, where: str = "light") -> Far:
-    return Far(where, JOB, folder / "model.safetensors", folder / "preview.safetensors")
+def of(folder: Path, where: str = "light") -> RemoteJob:
+    run = RemoteRun(where=where, job=JOB)
+    return RemoteJob(run, folder / "model.safetensors", folder / "preview.safetensors")
 
 
 def trained(
@@ -61,7 +62,7 @@ def trained(
 ) -> list[Any]:
     path = folder / "near.zip"
     path.write_bytes(bundle or b"")
-    job = far_events(
+    job = remote_events(
         of(folder, where),
         path if bundle else None,
         lambda: "resume",
@@ -75,9 +76,9 @@ def lines(*of_events: Any) -> list[Any]:
 
 
 def test_the_model_comes_back_though_the_connection_was_cut(
-    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    near = far / "near"
+    near = remote / "near"
     near.mkdir()
     images, labels = team_runs.data((56, 56))
     for number, (image, known) in enumerate(zip(images, labels, strict=True)):
@@ -88,38 +89,38 @@ def test_the_model_comes_back_though_the_connection_was_cut(
     command += ["--steps", "6", "--width", "4", "--depth", "1", "--patch", "36"]
     command += ["--batch", "2", "--device", "cpu", "--precision", "fp32"]
     command += ["--validation", "none", "--output"]
-    assert main([*command, "far.safetensors", "--on", "cut"]) == 0
+    assert main([*command, "remote.safetensors", "--on", "cut"]) == 0
     told = capsys.readouterr().err
     assert "napari-unet" in told
     assert "GB of disk free" in told
     assert "it is looked for again" in told
-    assert (far / FOLDER / "was-cut").exists()
+    assert (remote / FOLDER / "was-cut").exists()
     assert sorted(p.suffix for p in near.iterdir()) == [".safetensors"] + 6 * [".tif"]
     assert main([*command, "near.safetensors"]) == 0
     there, here = (
-        load_model(Path("far.safetensors")),
+        load_model(Path("remote.safetensors")),
         load_model(Path("near.safetensors")),
     )
     for name, weight in here.weights.items():
         np.testing.assert_allclose(there.weights[name], weight, rtol=1e-3, atol=1e-5)
-    (job,) = (far / FOLDER / "home").rglob("bundle.zip")
+    (job,) = (remote / FOLDER / "home").rglob("bundle.zip")
     # nothing of where things are here went there
     assert str(near).encode() not in job.read_bytes()
 
 
-def test_ssh_is_asked_for_no_password_and_runs_our_program_alone(far: Path) -> None:
-    answers(far, DONE)
-    trained(far, where="light")
-    given = json.loads((far / FOLDER / "arguments").read_text())
+def test_ssh_is_asked_for_no_password_and_runs_our_program_alone(remote: Path) -> None:
+    answers(remote, DONE)
+    trained(remote, where="light")
+    given = json.loads((remote / FOLDER / "arguments").read_text())
     assert given[-2:] == ["light", "napari-unet serve"]
     assert "BatchMode=yes" in given
 
 
-def test_events_and_files_come_back(far: Path) -> None:
+def test_events_and_files_come_back(remote: Path) -> None:
     model = {"file": "model", "size": 4}
-    saved = events.CheckpointWritten(2, Path("/home/far/checkpoint"))
+    saved = events.CheckpointWritten(2, Path("/home/remote/checkpoint"))
     answers(
-        far,
+        remote,
         *lines(*STEPS[:2], saved),
         {"file": "preview", "size": 3},
         b"abc",
@@ -128,109 +129,112 @@ def test_events_and_files_come_back(far: Path) -> None:
         DONE,
     )
     said: list[str] = []
-    found = trained(far, said=said)
+    found = trained(remote, said=said)
     assert found[:2] == STEPS[:2]
-    assert found[2].path == far / "preview.safetensors"
-    assert (far / "preview.safetensors").read_bytes() == b"abc"
-    assert (far / "model.safetensors").read_bytes() == b"wxyz"
-    assert (far / FOLDER / "bundle.zip").read_bytes() == b"a bundle"
-    assert heard(far) == [
+    assert found[2].path == remote / "preview.safetensors"
+    assert (remote / "preview.safetensors").read_bytes() == b"abc"
+    assert (remote / "model.safetensors").read_bytes() == b"wxyz"
+    assert (remote / FOLDER / "bundle.zip").read_bytes() == b"a bundle"
+    assert heard(remote) == [
         {"job": JOB, "size": 8, "queue": "", "device": "auto", "seen": 0}
     ]
     assert said[0].startswith("light: napari-unet ")
 
 
-def test_after_a_cut_it_reads_on_and_sends_nothing_twice(far: Path) -> None:
-    answers(far, *lines(*STEPS[:2]), {"cut": 1, "then": [*lines(*STEPS[2:]), DONE]})
+def test_after_a_cut_it_reads_on_and_sends_nothing_twice(remote: Path) -> None:
+    answers(remote, *lines(*STEPS[:2]), {"cut": 1, "then": [*lines(*STEPS[2:]), DONE]})
     said: list[str] = []
-    assert trained(far, said=said) == STEPS
-    first, second = heard(far)
+    assert trained(remote, said=said) == STEPS
+    first, second = heard(remote)
     assert (first["size"], second["size"]) == (8, None)
     assert second["seen"] == 2
     assert any("goes on there" in sentence for sentence in said)
 
 
-def test_a_job_that_waits_in_a_queue_outlives_its_connection(far: Path) -> None:
+def test_a_job_that_waits_in_a_queue_outlives_its_connection(remote: Path) -> None:
     """There is no event yet when the connection is cut."""
-    answers(far, {"cut": 1, "then": [*lines(*STEPS), DONE]})
+    answers(remote, {"cut": 1, "then": [*lines(*STEPS), DONE]})
     begun: list[bool] = []
-    (far / "near.zip").write_bytes(b"x")
-    job = far_events(
-        of(far), far / "near.zip", lambda: "resume", begun=lambda: begun.append(True)
+    (remote / "near.zip").write_bytes(b"x")
+    job = remote_events(
+        of(remote),
+        remote / "near.zip",
+        lambda: "resume",
+        begun=lambda: begun.append(True),
     )
     assert [event for event in job if event is not None] == STEPS
-    assert [ask["size"] for ask in heard(far) if "job" in ask] == [1, None]
+    assert [ask["size"] for ask in heard(remote) if "job" in ask] == [1, None]
     assert begun == [True]
 
 
-def test_what_did_not_come_whole_is_sent_again(far: Path) -> None:
+def test_what_did_not_come_whole_is_sent_again(remote: Path) -> None:
     lost = {"ended": "failed", "error": "NoJobError", "sentence": "No such job."}
     again = [{"then": [*lines(*STEPS), DONE]}, lost]
-    answers(far, {"cut": 1, "then": again})
+    answers(remote, {"cut": 1, "then": again})
     said: list[str] = []
-    assert trained(far, said=said) == STEPS
-    assert [ask["size"] for ask in heard(far) if "job" in ask] == [8, None, 8]
+    assert trained(remote, said=said) == STEPS
+    assert [ask["size"] for ask in heard(remote) if "job" in ask] == [8, None, 8]
     assert any("It is sent again." in sentence for sentence in said)
 
 
-def test_after_a_cut_the_job_is_told_anew_what_to_do(far: Path) -> None:
+def test_after_a_cut_the_job_is_told_anew_what_to_do(remote: Path) -> None:
     """It was paused, and is to go on since the connection was cut."""
     cut = {"cut": 1, "then": [{"order": "resume"}, *lines(STEPS[1]), DONE]}
-    answers(far, *lines(STEPS[0]), {"order": "pause"}, cut)
+    answers(remote, *lines(STEPS[0]), {"order": "pause"}, cut)
     wanted: list[Any] = ["pause"]
 
     def say(sentence: str) -> None:
         if "goes on there" in sentence:
             wanted[0] = "resume"
 
-    (far / "near.zip").write_bytes(b"x")
-    job = far_events(of(far), far / "near.zip", lambda: wanted[0], say)
+    (remote / "near.zip").write_bytes(b"x")
+    job = remote_events(of(remote), remote / "near.zip", lambda: wanted[0], say)
     assert [event for event in job if event is not None] == STEPS[:2]
 
 
 def test_that_a_job_could_not_be_cancelled_is_told(
-    far: Path, monkeypatch: pytest.MonkeyPatch
+    remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(far_job, "_TRIES", (1000.0,))
-    answers(far, *lines(STEPS[0]), {"cut": 1, "then": []})
+    monkeypatch.setattr(remote_job, "_TRIES", (1000.0,))
+    answers(remote, *lines(STEPS[0]), {"cut": 1, "then": []})
     said: list[str] = []
-    (far / "near.zip").write_bytes(b"x")
-    job = far_events(of(far), far / "near.zip", lambda: "cancel", said.append)
+    (remote / "near.zip").write_bytes(b"x")
+    job = remote_events(of(remote), remote / "near.zip", lambda: "cancel", said.append)
     until(lambda: next(job) is None and any("looked for" in one for one in said))
     with pytest.raises(ConnectionError, match="light cannot be reached now, so the j"):
         job.close()
 
 
-def test_so_it_is_while_the_far_end_has_not_answered_again(
-    far: Path, monkeypatch: pytest.MonkeyPatch
+def test_so_it_is_while_the_remote_end_has_not_answered_again(
+    remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers(far, *lines(STEPS[0]), {"cut": 1, "then": []})
-    (far / "near.zip").write_bytes(b"x")
+    answers(remote, *lines(STEPS[0]), {"cut": 1, "then": []})
+    (remote / "near.zip").write_bytes(b"x")
     hosts = ["light", "silent"]
     monkeypatch.setattr(ssh, "parted", lambda _: (hosts.pop(0), "napari-unet"))
     said: list[str] = []
-    job = far_events(of(far), far / "near.zip", lambda: "cancel", said.append)
+    job = remote_events(of(remote), remote / "near.zip", lambda: "cancel", said.append)
     until(lambda: next(job) is None and not hosts)
     assert any("looked for" in one for one in said)
     with pytest.raises(ConnectionError, match="light cannot be reached now, so the j"):
         job.close()
 
 
-def test_that_a_file_cannot_be_written_here_is_told(far: Path) -> None:
-    answers(far, {"file": "model", "size": 4}, b"wxyz", DONE)
-    (far / "near.zip").write_bytes(b"x")
-    nowhere = replace(of(far), output=far / "none" / "model.safetensors")
-    job = far_events(nowhere, far / "near.zip", lambda: "resume")
+def test_that_a_file_cannot_be_written_here_is_told(remote: Path) -> None:
+    answers(remote, {"file": "model", "size": 4}, b"wxyz", DONE)
+    (remote / "near.zip").write_bytes(b"x")
+    nowhere = replace(of(remote), output=remote / "none" / "model.safetensors")
+    job = remote_events(nowhere, remote / "near.zip", lambda: "resume")
     with pytest.raises(OSError, match="cannot be written, its folder does not exist"):
         list(job)
 
 
-def test_a_connection_that_does_not_come_back_is_given_up(far: Path) -> None:
+def test_a_connection_that_does_not_come_back_is_given_up(remote: Path) -> None:
     cut: dict[str, Any] = {"cut": 1, "then": []}
     cut["then"] = [{"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": []}]}]}]
-    answers(far, *lines(STEPS[0]), cut)
+    answers(remote, *lines(STEPS[0]), cut)
     with pytest.raises(ConnectionError, match="light"):
-        trained(far)
+        trained(remote)
 
 
 @pytest.mark.parametrize(
@@ -240,30 +244,30 @@ def test_a_connection_that_does_not_come_back_is_given_up(far: Path) -> None:
         ("missing", r"missing does not find napari-unet .*missing:/path/to/napari"),
     ],
 )
-def test_why_a_host_cannot_be_had(far: Path, where: str, told: str) -> None:
+def test_why_a_host_cannot_be_had(remote: Path, where: str, told: str) -> None:
     with pytest.raises(ConnectionError, match=told):
-        trained(far, where=where)
+        trained(remote, where=where)
 
 
-def test_a_far_end_that_says_nothing_is_told_before_long(
-    far: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_remote_end_that_says_nothing_is_told_before_long(
+    remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ssh, "_GREETING_S", 0.1)
     with pytest.raises(ConnectionError, match="silent: napari-unet does not answer th"):
-        trained(far, where="silent")
+        trained(remote, where="silent")
 
 
-def test_others_have_their_turn_until_a_far_end_answers(far: Path) -> None:
-    job = far_events(of(far, "silent"), None, lambda: "resume")
+def test_others_have_their_turn_until_a_remote_end_answers(remote: Path) -> None:
+    job = remote_events(of(remote, "silent"), None, lambda: "resume")
     assert [next(job) for _ in range(3)] == [None] * 3
     job.close()
 
 
-def test_another_version_is_told_before_anything_is_sent(far: Path) -> None:
-    answers(far, version="0.0.1")
+def test_another_version_is_told_before_anything_is_sent(remote: Path) -> None:
+    answers(remote, version="0.0.1")
     with pytest.raises(ValueError, match=r"light has napari-unet 0\.0\.1, here it is"):
-        trained(far)
-    assert not heard(far)
+        trained(remote)
+    assert not heard(remote)
 
 
 @pytest.mark.parametrize(
@@ -277,46 +281,50 @@ def test_another_version_is_told_before_anything_is_sent(far: Path) -> None:
         (b'{"something": 1}\n', "something"),
     ],
 )
-def test_what_no_far_side_says_is_refused(far: Path, answer: bytes, told: str) -> None:
-    answers(far, answer)
+def test_what_no_remote_side_says_is_refused(
+    remote: Path, answer: bytes, told: str
+) -> None:
+    answers(remote, answer)
     with pytest.raises(ValueError, match=told):
-        trained(far)
-    assert not (far / "model.safetensors").exists()
+        trained(remote)
+    assert not (remote / "model.safetensors").exists()
 
 
-def test_a_failure_there_is_told_here(far: Path) -> None:
-    answers(far, {"ended": "failed", "error": "MemoryError", "sentence": "Too large."})
-    with pytest.raises(FarError, match=r"^Too large\.$") as failed:
-        trained(far)
+def test_a_failure_there_is_told_here(remote: Path) -> None:
+    answers(
+        remote, {"ended": "failed", "error": "MemoryError", "sentence": "Too large."}
+    )
+    with pytest.raises(RemoteError, match=r"^Too large\.$") as failed:
+        trained(remote)
     assert failed.value.error == "MemoryError"
 
 
 @pytest.mark.parametrize("order", ["pause", "finish", "cancel"])
-def test_orders_reach_the_job(far: Path, order: str) -> None:
-    answers(far, *lines(STEPS[0]), {"order": order}, *lines(STEPS[1]), DONE)
+def test_orders_reach_the_job(remote: Path, order: str) -> None:
+    answers(remote, *lines(STEPS[0]), {"order": order}, *lines(STEPS[1]), DONE)
     wanted: list[Any] = ["resume"]
-    (far / "near.zip").write_bytes(b"x")
-    job = far_events(of(far), far / "near.zip", lambda: wanted[-1])
+    (remote / "near.zip").write_bytes(b"x")
+    job = remote_events(of(remote), remote / "near.zip", lambda: wanted[-1])
     found = []
     for event in job:
         if event is not None:
             found.append(event)
             wanted.append(order)
     assert found == STEPS[:2]
-    assert {"order": order} in heard(far)
+    assert {"order": order} in heard(remote)
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
 def test_who_closes_it_leaves_the_job_alone_unless_it_is_cancelled(
-    far: Path, cancelled: bool
+    remote: Path, cancelled: bool
 ) -> None:
-    answers(far, *lines(STEPS[0]), {"order": "cancel"}, DONE)
-    (far / "near.zip").write_bytes(b"x")
+    answers(remote, *lines(STEPS[0]), {"order": "cancel"}, DONE)
+    (remote / "near.zip").write_bytes(b"x")
     wanted = "cancel" if cancelled else "resume"
-    job = far_events(of(far), far / "near.zip", lambda: wanted)  # type: ignore[arg-type]
+    job = remote_events(of(remote), remote / "near.zip", lambda: wanted)  # type: ignore[arg-type]
     until(lambda: next(job) is not None)
     job.close()
-    assert ({"order": "cancel"} in heard(far)) == cancelled
+    assert ({"order": "cancel"} in heard(remote)) == cancelled
 
 
 @pytest.mark.parametrize("where", ["", "-oProxyCommand=x", "a b", "me@host\n-x"])
@@ -325,26 +333,26 @@ def test_what_is_no_host_is_refused(where: str) -> None:
         parted(where)
 
 
-def test_a_host_may_name_the_program(far: Path) -> None:
+def test_a_host_may_name_the_program(remote: Path) -> None:
     for program, command in {
         "~/my env/napari-unet": "~/'my env/napari-unet' serve",
         "/opt/x;y/napari-unet": "'/opt/x;y/napari-unet' serve",
     }.items():
-        answers(far, DONE)
-        trained(far, where=f"light:{program}")
-        given = json.loads((far / FOLDER / "arguments").read_text())
+        answers(remote, DONE)
+        trained(remote, where=f"light:{program}")
+        given = json.loads((remote / FOLDER / "arguments").read_text())
         assert given[-2:] == ["light", command]
     assert parted("me@host") == ("me@host", "napari-unet")
     assert parted("host:/opt/my env/napari-unet") == ("host", "/opt/my env/napari-unet")
 
 
-# the far side
+# the serving side
 
 
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NAPARI_UNET_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setattr(FarJob, "begin", lambda self, ask: self.order("resume"))
+    monkeypatch.setattr(ServedJob, "begin", lambda self, ask: self.order("resume"))
     return tmp_path / "jobs"
 
 
@@ -367,15 +375,15 @@ def test_the_name_of_a_job_leads_nowhere(job: str) -> None:
 
 
 def test_a_job_that_is_not_there(jobs: Path) -> None:
-    with pytest.raises(far_side.NoJobError, match="no such job"):
+    with pytest.raises(served_job.NoJobError, match="no such job"):
         receive(Ask(job=JOB), io.BytesIO())
 
 
-def written(folder: Path, *records: Any) -> FarJob:
+def written(folder: Path, *records: Any) -> ServedJob:
     folder.mkdir(parents=True)
     content = b"".join(map(to_line, records)) + b'{"not": "whole"'
     (folder / "events.jsonl").write_bytes(content)
-    return FarJob(folder)
+    return ServedJob(folder)
 
 
 def test_following_reads_on_and_sends_the_latest_weights_once(
@@ -383,7 +391,7 @@ def test_following_reads_on_and_sends_the_latest_weights_once(
 ) -> None:
     early, late = (events.CheckpointWritten(k, Path("c")) for k in (1, 2))
     job = written(tmp_path / "job", *lines(STEPS[0], early, STEPS[1], late), DONE)
-    monkeypatch.setattr(FarJob, "_weights", lambda self: b"weights")
+    monkeypatch.setattr(ServedJob, "_weights", lambda self: b"weights")
     found = list(job.follow(1, lambda: False))
     records = [record for record, _ in found]
     weights = ({"file": "preview", "size": 7, "image": 0}, b"weights")
@@ -417,7 +425,7 @@ def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         (program / name).write_text(script)
         (program / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
-    job = FarJob(tmp_path / "job")
+    job = ServedJob(tmp_path / "job")
     job.folder.mkdir()
     job.asked = None
     job.begin(Ask(job=JOB, size=1, queue="slurm --gres=gpu:1 --time=60"))
@@ -439,7 +447,7 @@ def test_a_queue_that_cannot_be_asked_has_its_jobs_still(
     program = tmp_path / "bin"
     program.mkdir()
     monkeypatch.setenv("PATH", f"{program}{os.pathsep}{os.environ['PATH']}")
-    job = FarJob(tmp_path / "job")
+    job = ServedJob(tmp_path / "job")
     job.folder.mkdir()
     (job.folder / "process.json").write_text('{"slurm": 77}')
     for says, is_there in {
@@ -455,7 +463,7 @@ def test_a_queue_that_cannot_be_asked_has_its_jobs_still(
 
 
 def test_only_its_own_computer_knows_whether_a_job_is_there(tmp_path: Path) -> None:
-    job = FarJob(tmp_path)
+    job = ServedJob(tmp_path)
     for host, is_there in (("another", True), (socket.gethostname(), False)):
         note = {"pid": os.getpid(), "began": 0.0, "host": host}
         (tmp_path / "process.json").write_text(json.dumps(note))
@@ -470,12 +478,12 @@ def test_events_of_a_job_that_is_begun_again_are_counted_on(
     job.asked = None
     started = b"".join(map(to_line, [*lines(STEPS[2]), DONE]))
 
-    def start(self: FarJob, command: list[str]) -> dict[str, Any]:
+    def start(self: ServedJob, command: list[str]) -> dict[str, Any]:
         with (self.folder / "events.jsonl").open("ab") as file:
             file.write(started)
         return {}
 
-    monkeypatch.setattr(FarJob, "_start", start)
+    monkeypatch.setattr(ServedJob, "_start", start)
     job.begin(Ask(job=JOB))
     assert [record for record, _ in job.follow(2, lambda: False)] == [
         *lines(STEPS[2]),
@@ -494,25 +502,27 @@ def command(folder: Path, *more: str) -> int:
 
 
 def test_nothing_of_ones_own_is_in_the_way_of_what_is_sent(
-    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(far)
+    monkeypatch.chdir(remote)
     for name in ("m.bundle.zip", "m.preview.safetensors"):
         Path(name).write_text("mine")
     # of a training before this one
-    Path("m.far.json").write_text(FarRun(where="light", job="f" * 32).model_dump_json())
+    Path("m.far.json").write_text(
+        RemoteRun(where="light", job="f" * 32).model_dump_json()
+    )
     cut: dict[str, Any] = {"cut": 1, "then": []}
-    for _ in far_job._TRIES:
+    for _ in remote_job._TRIES:
         cut = {"cut": 1, "then": [cut]}
-    answers(far, *lines(STEPS[0]), cut)
-    before = {path.name for path in far.iterdir()}
-    assert command(far) == 1
+    answers(remote, *lines(STEPS[0]), cut)
+    before = {path.name for path in remote.iterdir()}
+    assert command(remote) == 1
     assert "on light goes on: --resume shows it again" in capsys.readouterr().err
     assert (
-        FarRun.model_validate_json(Path("m.far.json").read_text()).job
-        == (heard(far)[0]["job"])
+        RemoteRun.model_validate_json(Path("m.far.json").read_text()).job
+        == (heard(remote)[0]["job"])
     )
-    new = {path.name for path in far.iterdir()} - before
+    new = {path.name for path in remote.iterdir()} - before
     assert {name for name in new if not name.endswith(".tif")} == set()
     for name in ("m.bundle.zip", "m.preview.safetensors"):
         assert Path(name).read_text() == "mine"
@@ -520,18 +530,18 @@ def test_nothing_of_ones_own_is_in_the_way_of_what_is_sent(
 
 @pytest.mark.parametrize("has_begun", [True, False])
 def test_after_ctrl_c_it_is_told_whether_anything_goes_on(
-    far: Path,
+    remote: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     has_begun: bool,
 ) -> None:
-    monkeypatch.chdir(far)
-    answers(far, *lines(STEPS[0]), {"order": "cancel"})
+    monkeypatch.chdir(remote)
+    answers(remote, *lines(STEPS[0]), {"order": "cancel"})
     if not has_begun:
-        monkeypatch.setattr(far_job, "_begun", interrupt)
+        monkeypatch.setattr(remote_job, "_begun", interrupt)
     else:
-        monkeypatch.setattr(far_job, "_events", interrupt)
-    assert command(far) == 130
+        monkeypatch.setattr(remote_job, "_events", interrupt)
+    assert command(remote) == 130
     told = capsys.readouterr().err
     assert ("--resume shows it again" in told) == has_begun
     assert ("nothing goes on" in told) != has_begun
@@ -545,13 +555,13 @@ def interrupt(*_: object) -> Iterator[None]:
 
 @pytest.mark.parametrize("option", ["json", "events", "orders"])
 def test_what_is_for_this_computer_is_refused(
-    far: Path,
+    remote: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     option: str,
 ) -> None:
-    monkeypatch.chdir(far)
-    assert command(far, f"--{option}", "x.json") == 1
+    monkeypatch.chdir(remote)
+    assert command(remote, f"--{option}", "x.json") == 1
     assert f"--{option} is for this computer: leave out --on" in capsys.readouterr().err
 
 

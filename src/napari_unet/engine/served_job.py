@@ -1,4 +1,4 @@
-"""The far side: jobs that a napari-unet on another computer asks for over ssh.
+"""Jobs that a napari-unet on another computer asks for over ssh.
 
 A job is a process of its own with a folder: it goes on when the connection ends, and
 who connects again reads on. It is the usual command line, which trains on the bundle
@@ -26,20 +26,20 @@ from platformdirs import user_data_path
 
 from napari_unet import __version__
 from napari_unet.core.event_codec import from_line, to_line
-from napari_unet.core.far_messages import End, File, Hello
+from napari_unet.core.remote_messages import End, File, Hello
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import Bundle
-from napari_unet.io.far_results import pack_results
 from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import private_folder, read_json
+from napari_unet.io.remote_results import pack_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
-    from napari_unet.core.far_messages import Ask, Order
+    from napari_unet.core.remote_messages import Ask, Order
     from napari_unet.io.asked_prediction import AskedPrediction
 
 # Seconds between two looks for events, and between two questions to a queue.
@@ -68,7 +68,7 @@ def hello() -> Hello:
     )
 
 
-def receive(ask: Ask, source: BinaryIO) -> FarJob:
+def receive(ask: Ask, source: BinaryIO) -> ServedJob:
     """Take in the bundle of a new job, and begin it; or find one that is there.
 
     One that was ended before its time goes on from its checkpoint.
@@ -78,7 +78,7 @@ def receive(ask: Ask, source: BinaryIO) -> FarJob:
     EOFError, OSError, ValueError
         The bundle did not come whole, or the job cannot be begun.
     """
-    job = FarJob(private_folder(_root()) / ask.job)
+    job = ServedJob(private_folder(_root()) / ask.job)
     if ask.size is None:
         if not job.bundle.is_file():
             raise NoJobError(f"{socket.gethostname()} has no such job any more.")
@@ -106,7 +106,7 @@ class NoJobError(ValueError):
 
 
 @dataclass
-class FarJob:
+class ServedJob:
     """A job in its folder."""
 
     folder: Path

@@ -1,7 +1,7 @@
 """Messages between two computers over ssh: lines of JSON, and files.
 
-A line may be followed by the bytes of a file, whose size it gives. The far side begins
-with its `Hello`; nothing is sent to it before that has been understood.
+A line may be followed by the bytes of a file, whose size it gives. The remote computer
+begins with its `Hello`; nothing is sent to it before that has been understood.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Order = Literal["pause", "resume", "finish", "cancel"]
 """Orders to a running job; "finish" ends it with a model, "cancel" without."""
 
 JobId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-"""Id of a job at the far side: hexadecimal, so that no path can be in it."""
+"""Id of a job on the remote computer: hexadecimal, so that no path can be in it."""
 
 
-class FarRun(Settings):
+class RemoteRun(Settings):
     """A training or prediction on another computer."""
 
     where: str = Field(min_length=1, description="As for ssh, such as me@host.")
@@ -29,7 +29,7 @@ class FarRun(Settings):
 
 
 class Hello(Settings):
-    """The first message of the far side."""
+    """The first message of the remote computer."""
 
     hello: Literal["napari-unet"] = "napari-unet"
     version: str

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_unet.core.events import FileBegun, FilePredicted
-from napari_unet.core.far_messages import FarRun
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.engine.batch_prediction import conclude
-from napari_unet.engine.far_job import Far, FarError, far_events
 from napari_unet.engine.file_problem import problem_of
+from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import atomic, make_folder, remove
 from napari_unet.io.bundle import write_images
-from napari_unet.io.far_results import place_results
 from napari_unet.io.images import read_image
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import UNFINISHED, distinct_files
 from napari_unet.io.provenance import read_provenance
 from napari_unet.io.records import read_json
 from napari_unet.io.remote import absolute
+from napari_unet.io.remote_results import place_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import Order
     from napari_unet.core.images.image import Image
     from napari_unet.core.model import Model
+    from napari_unet.core.remote_messages import Order
     from napari_unet.io.prediction_basis import PredictionBasis
     from napari_unet.io.prediction_folder import PredictionFolder
 
 NOTE = "far.json"
 
 
-class FarNote(FarRun):
+class RemoteNote(RemoteRun):
     """A prediction that goes on elsewhere, noted in the folder of its results."""
 
     files: tuple[str, ...]  # that were sent, in their order
@@ -47,11 +47,11 @@ class FarNote(FarRun):
 
 
 @dataclass(slots=True)
-class FarPredictor:
+class RemotePredictor:
     """Predicts files on another computer, with one model and one set of settings.
 
-    Errors are as of `FilePredictor` and `far_events`. Once a job `is_there`, it goes on
-    without us.
+    Errors are as of `FilePredictor` and `remote_events`. Once a job `is_there`, it goes
+    on without us.
     """
 
     model: Model
@@ -86,11 +86,11 @@ class FarPredictor:
 
 
 class _Run:
-    """One call of `FarPredictor.predict_files`."""
+    """One call of `RemotePredictor.predict_files`."""
 
     def __init__(
         self,
-        predictor: FarPredictor,
+        predictor: RemotePredictor,
         files: list[Path],
         axes: str | None,
         wanted: Callable[[], Order],
@@ -122,8 +122,8 @@ class _Run:
         asked = self._asked_of(rows.values())
         if (note := self._noted(asked)) is not None:
             try:
-                yield from self._far(note, None)
-            except FarError as error:
+                yield from self._followed(note, None)
+            except RemoteError as error:
                 if error.error != "NoJobError":
                     raise
             else:
@@ -156,12 +156,12 @@ class _Run:
             files=tuple(rows),
         )
 
-    def _noted(self, asked: AskedPrediction) -> FarNote | None:
+    def _noted(self, asked: AskedPrediction) -> RemoteNote | None:
         """Return the job that is at work on just this, if there is one."""
         if self._overwrite:
             return None
         try:
-            note = FarNote.model_validate(read_json(self._note))
+            note = RemoteNote.model_validate(read_json(self._note))
         except (OSError, ValueError):
             return None
         same = note.asked.replace(files=asked.files) == asked
@@ -191,32 +191,32 @@ class _Run:
                     yield self._done(read[-1], problem=problem_of(read[-1], error))
             else:
                 return
-            note = FarNote(
+            note = RemoteNote(
                 where=self._of.where,
                 queue=self._of.queue,
                 job=uuid4().hex,
                 files=tuple(str(absolute(file)) for file in rows),
                 asked=self._asked_of(rows.values()),
             )
-            yield from self._far(note, bundle)
+            yield from self._followed(note, bundle)
 
     def _images(self, rows: Iterable[Path], read: list[Path]) -> Iterator[Image]:
         for file in rows:
             read.append(file)
             yield read_image(file, self._axes)
 
-    def _far(
-        self, note: FarNote, bundle: Path | None
+    def _followed(
+        self, note: RemoteNote, bundle: Path | None
     ) -> Generator[Event | None, None, None]:
-        """Follow a job, and put results where they belong."""
+        """Follow a job there, and put results where they belong."""
         names = {row.name: k for k, row in enumerate(note.asked.files)}
         wanted = {str(absolute(file)): file for file in self._kinds}
         left = {k: wanted[p] for k, p in enumerate(note.files) if p in wanted}
         with TemporaryDirectory(prefix="napari-unet-far-") as come:
             device = self._of.basis.settings.device
-            far = Far(note.where, note.job, Path(come), None, note.queue, device)
-            running = far_events(
-                far, bundle, self._wanted, self._say, lambda: self._keep(note)
+            job = RemoteJob(note, Path(come), device=device)
+            running = remote_events(
+                job, bundle, self._wanted, self._say, lambda: self._keep(note)
             )
             with closing(running):
                 for event in running:
@@ -228,7 +228,7 @@ class _Run:
                     elif isinstance(event, FilePredicted):
                         if number in left:
                             file = left.pop(number)
-                            yield self._placed(file, event, far.results_of(number))
+                            yield self._placed(file, event, job.results_of(number))
                     else:
                         yield event
         remove(self._note)
@@ -274,7 +274,7 @@ class _Run:
                 return precision
         return ""
 
-    def _keep(self, note: FarNote) -> None:
+    def _keep(self, note: RemoteNote) -> None:
         self._of.is_there = True
         with atomic(self._note) as temporary:
             temporary.write_text(note.model_dump_json(), encoding="utf-8")

@@ -1,6 +1,6 @@
-"""The far end of `far`: takes a bundle in, as `napari-unet serve`, and trains nothing.
+"""The remote end of `remote`: takes a bundle in, as `napari-unet serve` does.
 
-`python -m benchmarks.speed.far_end`, in place of what ssh would begin elsewhere.
+`python -m benchmarks.speed.remote_end`, in place of what ssh would begin elsewhere.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from napari_unet import __version__
 from napari_unet.core.event_codec import from_line, to_line
-from napari_unet.core.far_messages import Ask, End, File, Hello
-from napari_unet.engine.far_side import FarJob, receive
+from napari_unet.core.remote_messages import Ask, End, File, Hello
+from napari_unet.engine.served_job import ServedJob, receive
 
 # Bytes of the model that comes back, about that of the preset quick.
 _MODEL = 2 * 2**20
@@ -24,7 +24,7 @@ def main() -> None:
         version=__version__, device="cpu", free=2**40, host=socket.gethostname()
     )
     _send(hello)
-    FarJob.begin = lambda self, ask: None  # type: ignore[method-assign]
+    ServedJob.begin = lambda self, ask: None  # type: ignore[method-assign]
     ask = Ask.model_validate(from_line(sys.stdin.buffer.readline()))
     receive(ask, sys.stdin.buffer)
     _send(File(file="model", size=_MODEL), bytes(_MODEL))

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from far_ends import FOLDER, answers, heard
 from napari_unet.cli.main import main
 from napari_unet.core.event_codec import decode, encode
 from napari_unet.core.events import (
@@ -22,28 +21,29 @@ from napari_unet.core.events import (
     PredictionFinished,
     TileDone,
 )
-from napari_unet.core.far_messages import FarRun, File
 from napari_unet.core.images.array_reference import ArrayReference, ImageReference
 from napari_unet.core.images.image import Image
-from napari_unet.core.jobs import FarPredictJob, PredictJob
+from napari_unet.core.jobs import PredictJob, RemotePredictJob
+from napari_unet.core.remote_messages import File, RemoteRun
 from napari_unet.core.settings import Prediction
-from napari_unet.engine.far_side import FarJob
-from napari_unet.engine.worker import far_prediction_job, prediction_job
+from napari_unet.engine.served_job import ServedJob
+from napari_unet.engine.worker import prediction_job, remote_prediction_job
 from napari_unet.engine.worker.inbox import Task
 from napari_unet.engine.worker.model_cache import Context, ModelCache
 from napari_unet.io.export import write_pixels
-from napari_unet.io.far_results import pack_results, place_results
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
-from test_far import JOB, far
+from napari_unet.io.remote_results import pack_results, place_results
+from remote_ends import FOLDER, answers, heard
+from test_remote_jobs import JOB, remote
 from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_unet.engine.far_job import Far
+    from napari_unet.engine.remote_job import RemoteJob
 
-__all__ = ["far"]
+__all__ = ["remote"]
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
@@ -60,9 +60,9 @@ def predicted(*arguments: str) -> int:
 
 
 def test_the_same_files_come_from_there_as_are_made_here(
-    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    near = far / "near"
+    near = remote / "near"
     near.mkdir()
     monkeypatch.chdir(near)
     grey = np.random.default_rng(3).poisson(40, (3, 90, 80)).astype(np.uint16)
@@ -89,25 +89,27 @@ def test_the_same_files_come_from_there_as_are_made_here(
         row.pop("seconds", None)
     assert sorted(rows, key=str) == sorted(same, key=str)
     # nothing is left there, and what is here is not asked for again
-    until(lambda: not list((far / FOLDER / "home").rglob("bundle.zip")))
-    (far / FOLDER / "arguments").unlink()
+    until(lambda: not list((remote / FOLDER / "home").rglob("bundle.zip")))
+    (remote / FOLDER / "arguments").unlink()
     assert predicted(*there) == 1
     assert "is there already" in capsys.readouterr().err
-    assert not (far / FOLDER / "arguments").exists()
+    assert not (remote / FOLDER / "arguments").exists()
     assert predicted("a.tif", "--output", "there", "--on", "lab", "--no-rescale") == 1
     assert "of other settings: rescale" in capsys.readouterr().err
 
 
 def test_the_same_command_looks_again_at_what_goes_on(
-    far: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    remote: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(far)
+    monkeypatch.chdir(remote)
     tifffile.imwrite("a.tif", np.arange(80 * 80, dtype=np.uint16).reshape(80, 80) % 91)
     assert predicted("a.tif", "--output", "here") == 0
     kinds = ("probabilities", "instances", "table")
-    pack_results(far / "results.zip", PredictionFolder(Path("here"), kinds), Path("a"))
-    content = (far / "results.zip").read_bytes()
-    stand_in = "/tmp/far/a.ome.tif"
+    pack_results(
+        remote / "results.zip", PredictionFolder(Path("here"), kinds), Path("a")
+    )
+    content = (remote / "results.zip").read_bytes()
+    stand_in = "/tmp/remote/a.ome.tif"
     come = [
         {"file": "results", "size": len(content), "image": 0},
         content,
@@ -116,16 +118,16 @@ def test_the_same_command_looks_again_at_what_goes_on(
         {"order": "forget"},
     ]
     cut: Any = {"cut": 1, "then": [{"cut": 1, "then": [{"cut": 1, "then": []}]}]}
-    answers(far, encode(FileBegun(stand_in, 1, 1)), cut)
+    answers(remote, encode(FileBegun(stand_in, 1, 1)), cut)
     there = ["a.tif", "--output", "there", "--on", "light"]
     assert predicted(*there) == 1
     assert "light" in capsys.readouterr().err
-    answers(far, *come)
-    begun = heard(far)
+    answers(remote, *come)
+    begun = heard(remote)
     assert predicted(*there) == 0
-    again = [ask for ask in heard(far)[len(begun) :] if "job" in ask]
+    again = [ask for ask in heard(remote)[len(begun) :] if "job" in ask]
     assert [(ask["job"], ask["size"]) for ask in again] == [(begun[0]["job"], None)]
-    assert {"order": "forget"} in heard(far)
+    assert {"order": "forget"} in heard(remote)
     assert files_in(Path("there")) == files_in(Path("here"))
     for option, value in (("--cluster", "local"), ("--upload", "s3://a/b")):
         assert predicted(*there, option, value) == 1
@@ -155,26 +157,28 @@ def test_planes_of_an_open_image_come_back_as_they_are_predicted_here(
     model, places = str(pretrained_model("nuclei")), ((1, 2), (1, 0))
     more: dict[str, Any] = {"places": places, "settings": settings}
 
-    def there(far: Far, bundle: Path, *_: object) -> Iterator[Event | None]:
+    def there(remote: RemoteJob, bundle: Path, *_: object) -> Iterator[Event | None]:
         folder = tmp_path / "there"
         folder.mkdir()
-        job = FarJob(folder)
+        job = ServedJob(folder)
         shutil.copy(bundle, job.bundle)
         command = ["predict", str(bundle), "--output", str(job.results)]
         assert main([*command, "--events", str(folder / "events.jsonl")]) == 0
         yield None
         for record, content in job.follow(0, lambda: False):
             if "file" in record:
-                far.place(File.model_validate(record)).write_bytes(content)
+                remote.place(File.model_validate(record)).write_bytes(content)
             elif "event" in record:
                 yield decode(record)
 
-    monkeypatch.setattr(far_prediction_job, "far_events", there)
-    of_far = arrays(tmp_path / "far", shape)
-    run = FarRun(where="lab", job=JOB)
-    far_job = FarPredictJob(model=model, image=image, far=run, **of_far, **more)
-    task = Task(1, far_job)
-    found = [event for event in far_prediction_job.run(far_job, task) if event]
+    monkeypatch.setattr(remote_prediction_job, "remote_events", there)
+    of_remote = arrays(tmp_path / "remote", shape)
+    run = RemoteRun(where="lab", job=JOB)
+    remote_job = RemotePredictJob(
+        model=model, image=image, remote=run, **of_remote, **more
+    )
+    task = Task(1, remote_job)
+    found = [event for event in remote_prediction_job.run(remote_job, task) if event]
     assert [(e.t, e.z, e.field_done) for e in found if isinstance(e, TileDone)] == [
         (1, 2, True),
         (1, 0, True),
@@ -186,7 +190,7 @@ def test_planes_of_an_open_image_come_back_as_they_are_predicted_here(
     assert of_near["classes"].open()[1, 2].any()
     for name, reference in of_near.items():
         np.testing.assert_allclose(
-            of_far[name].open(), reference.open(), rtol=1e-4, atol=1e-5
+            of_remote[name].open(), reference.open(), rtol=1e-4, atol=1e-5
         )
 
 

@@ -23,33 +23,35 @@ from napari_unet.core.events import (
 from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import frame_of, measure
-from napari_unet.engine.far_job import Far, far_events
-from napari_unet.engine.far_prediction import FarPredictor
-from napari_unet.engine.worker.far_training_job import order_of
+from napari_unet.engine.remote_job import RemoteJob, remote_events
+from napari_unet.engine.remote_prediction import RemotePredictor
 from napari_unet.engine.worker.folder_progress import overall
+from napari_unet.engine.worker.remote_training_job import order_of
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import remove
 from napari_unet.io.bundle import write_images
-from napari_unet.io.far_results import place_results
 from napari_unet.io.images import find, read_image
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import IMAGE, PredictionFolder
+from napari_unet.io.remote_results import place_results
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import Order
-    from napari_unet.core.jobs import FarPredictFolderJob, FarPredictJob
+    from napari_unet.core.jobs import RemotePredictFolderJob, RemotePredictJob
     from napari_unet.core.model import Model
+    from napari_unet.core.remote_messages import Order
     from napari_unet.core.settings import Prediction
     from napari_unet.engine.worker.inbox import Task
 
 
-def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None, None]:
+def folder(
+    job: RemotePredictFolderJob, task: Task
+) -> Generator[Event | None, None, None]:
     """Predict each image of a folder; events as of `folder_job.run`, and `Notice`.
 
     If the worker ends without that the job was cancelled, the prediction goes on there,
@@ -57,7 +59,7 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
     """
     check_installed(job.kinds)
     files = find([f"{job.source}#*"])
-    model, far = load_model(job.model), job.far
+    model, remote = load_model(job.model), job.remote
     basis = PredictionBasis(
         Path(job.model),
         sha256(Path(job.model).read_bytes()).hexdigest(),
@@ -68,7 +70,7 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
     )
     kinds = job.kinds or model.card.training.objective.kinds
     target = PredictionFolder(Path(job.target), kinds, ways_out="use another folder")
-    predictor = FarPredictor(model, basis, target, far.where, far.queue)
+    predictor = RemotePredictor(model, basis, target, remote.where, remote.queue)
     said: list[str] = []
     events = predictor.predict_files(files, lambda: order_of(task), said.append)
     with closing(events):
@@ -77,13 +79,13 @@ def folder(job: FarPredictFolderJob, task: Task) -> Generator[Event | None, None
             yield event
 
 
-def run(job: FarPredictJob, task: Task) -> Generator[Event | None, None, None]:
+def run(job: RemotePredictJob, task: Task) -> Generator[Event | None, None, None]:
     """Predict planes or volumes; each comes as one tile when it is done there.
 
     The events are `TileDone` for each, `PredictionFinished` and `Notice`. A prediction
     that nobody waits for any more is cancelled.
     """
-    model, far = load_model(job.model), job.far
+    model = load_model(job.model)
     image = job.image.open().with_channels(model.card.architecture.channels)
     fields = _fields(image, job, model)
     asked = AskedPrediction(
@@ -104,8 +106,8 @@ def run(job: FarPredictJob, task: Task) -> Generator[Event | None, None, None]:
         alone = (_alone(field, model) for field in fields)
         yield from write_images(bundle, alone, model, asked)
         said: list[str] = []
-        going = Far(far.where, uuid4().hex, Path(place), queue=far.queue)
-        with closing(far_events(going, bundle, order, said.append)) as events:
+        going = RemoteJob(job.remote.replace(job=uuid4().hex), Path(place))
+        with closing(remote_events(going, bundle, order, said.append)) as events:
             try:
                 for event in _taken(events, job, fields, going, asked):
                     yield from _notices(said)
@@ -117,9 +119,9 @@ def run(job: FarPredictJob, task: Task) -> Generator[Event | None, None, None]:
 
 def _taken(
     events: Iterator[Event | None],
-    job: FarPredictJob,
+    job: RemotePredictJob,
     fields: list[Field],
-    far: Far,
+    going: RemoteJob,
     asked: AskedPrediction,
 ) -> Iterator[Event | None]:
     """Write what comes into the arrays of a job."""
@@ -127,7 +129,7 @@ def _taken(
     out, axes = job.probabilities.open(writable=True), _axes(job)
     finished, done = None, 0
     seconds = 0.0
-    with TemporaryDirectory(dir=far.output) as place:
+    with TemporaryDirectory(dir=going.output) as place:
         target = PredictionFolder(Path(place), asked.kinds)
         for event in events:
             if isinstance(event, PredictionFinished):
@@ -138,7 +140,7 @@ def _taken(
                 if event.problem is not None or name not in names:
                     raise ValueError(event.problem or f"{name} was not asked for.")
                 number, file = names[name], Path(f"{name}.ome.tif")
-                packed = far.results_of(number)
+                packed = going.results_of(number)
                 place_results(packed, target, file, asked.kinds)
                 remove(packed)
                 (result,) = target.results(file)
@@ -157,7 +159,12 @@ def _taken(
 
 
 def _write(
-    job: FarPredictJob, out: Any, axes: str, field: Field, result: Image, share: float
+    job: RemotePredictJob,
+    out: Any,
+    axes: str,
+    field: Field,
+    result: Image,
+    share: float,
 ) -> TileDone:
     """Write the result of a field, and what is derived from it."""
     values = Field(result, 0, field.z if field.z is None else 0).read()
@@ -173,7 +180,7 @@ def _write(
     return TileDone(field.t, field.z, box, share, field_done=True)
 
 
-def _fields(image: Image, job: FarPredictJob, model: Model) -> list[Field]:
+def _fields(image: Image, job: RemotePredictJob, model: Model) -> list[Field]:
     if job.places is None:
         return list(image.fields(model.card.architecture.ndim))
     return [Field(image, t, z) for t, z in job.places]
@@ -213,7 +220,7 @@ class _Read:
         return self.field.read()[key]
 
 
-def _axes(job: FarPredictJob) -> str:
+def _axes(job: RemotePredictJob) -> str:
     return "c" + job.image.open().axes.replace("c", "")
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from benchmarks.speed.row import Row, timed
 from napari_unet.core.annotation.annotations import Annotation
 from napari_unet.core.images.image import Field, Image
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.far_job import Far, far_events
+from napari_unet.engine.remote_job import RemoteJob, remote_events
 from napari_unet.io.bundle import write_bundle
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ def bundle_there_and_back(folder: Path) -> list[Row]:
 
     packing = timed(pack)
     _fake_ssh(folder)
-    far = Far("far", uuid4().hex, folder / "model", folder / "preview")
-    going = timed(lambda: deque(far_events(far, path, lambda: "resume"), maxlen=0))
+    run = RemoteRun(where="remote", job=uuid4().hex)
+    job = RemoteJob(run, folder / "model", folder / "preview")
+    going = timed(lambda: deque(remote_events(job, path, lambda: "resume"), maxlen=0))
     size, raw = path.stat().st_size, pixels.nbytes
     return [
         Row(
@@ -75,7 +77,7 @@ def _fake_ssh(folder: Path) -> None:
     program.mkdir()
     script = program / "ssh"
     script.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -m benchmarks.speed.far_end\n',
+        f'#!/bin/sh\nexec "{sys.executable}" -m benchmarks.speed.remote_end\n',
         encoding="utf-8",
     )
     script.chmod(0o755)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.event_codec import decode
 from napari_unet.core.events import CheckpointWritten, ModelSaved
-from napari_unet.core.far_messages import Ask, End
-from napari_unet.io.ssh import FarSide, parted
+from napari_unet.core.remote_messages import Ask, End
+from napari_unet.io.ssh import RemoteConnection, parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from pathlib import Path
 
     from napari_unet.core.events import Event
-    from napari_unet.core.far_messages import File, Order
+    from napari_unet.core.remote_messages import File, Order, RemoteRun
 
 # Seconds that a look for what came may take: others wait in the same thread.
 _TICK = 0.02
@@ -32,8 +32,8 @@ _STEADY = 60.0
 _ROOM = 2
 
 
-class FarError(Exception):
-    """The job failed at the far side; `error` is the class of the error there."""
+class RemoteError(Exception):
+    """The job failed on the other computer; `error` names the class of its error."""
 
     def __init__(self, end: End) -> None:
         super().__init__(end.sentence)
@@ -41,19 +41,16 @@ class FarError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Far:
-    """Where a job goes on, and what comes back from there.
+class RemoteJob:
+    """A job on another computer, and where its files come.
 
-    `where` is as of `FarSide`; `queue` that of the far end, if it has one; `job` a name
-    that no other has; `output` is the model of a training, and a folder for zips of
-    results, `results_of`, of a prediction.
+    `output` is the model of a training, and a folder for zips of results, `results_of`,
+    of a prediction.
     """
 
-    where: str
-    job: str
+    run: RemoteRun
     output: Path
     preview: Path | None = None  # file for the weights so far; None: no training
-    queue: str = ""
     device: str = "auto"
 
     def results_of(self, image: int) -> Path:
@@ -69,14 +66,14 @@ class Far:
         return self.output if file.file == "model" else self.preview
 
 
-def far_events(
-    far: Far,
+def remote_events(
+    job: RemoteJob,
     bundle: Path | None,
     wanted: Callable[[], Order],
     say: Callable[[str], None] = lambda _: None,
     begun: Callable[[], None] = lambda: None,
 ) -> Generator[Event | None, None, None]:
-    """Train or predict at the far side; the events are those of the job there.
+    """Train or predict on the remote computer; the events are those of the job there.
 
     None comes where another job can take its turn. If the generator is closed, the job
     goes on there, unless it is `wanted` to be cancelled; with its name it is found
@@ -96,26 +93,26 @@ def far_events(
     Raises
     ------
     ConnectionError, OSError, ValueError
-        The far side cannot be reached, or is another version; also when it cannot be
-        told to cancel.
-    FarError
+        The remote computer cannot be reached, or is another version; also when it
+        cannot be told to cancel.
+    RemoteError
         The job failed there.
     """
-    yield from _Watch(far, bundle, wanted, say, begun).events()
+    yield from _Watch(job, bundle, wanted, say, begun).events()
 
 
 class _Watch:
-    """One call of `far_events`."""
+    """One call of `remote_events`."""
 
     def __init__(
         self,
-        far: Far,
+        job: RemoteJob,
         bundle: Path | None,
         wanted: Callable[[], Order],
         say: Callable[[str], None],
         begun: Callable[[], None],
     ) -> None:
-        self._far, self._bundle = far, bundle
+        self._job, self._bundle = job, bundle
         self._wanted, self._say, self._begun = wanted, say, begun
         self._is_there, self._seen, self._left = False, 0, False
         self._tries = iter(_TRIES)
@@ -126,7 +123,7 @@ class _Watch:
             try:
                 yield from self._connection()
                 return
-            except (ConnectionError, FarError) as error:
+            except (ConnectionError, RemoteError) as error:
                 problem = self._after(error)
             try:
                 yield from _waited(self._tries, problem)
@@ -136,34 +133,34 @@ class _Watch:
 
     def _connection(self) -> Generator[Event | None, None, None]:
         """Follow the job as long as a connection holds."""
-        far, since = self._far, monotonic()
-        side = FarSide(far.where, far.place)
+        job, since = self._job, monotonic()
+        connection = RemoteConnection(job.run.where, job.place)
         try:
-            yield from side.greet()
-            self._say(_presented(side))
+            yield from connection.greet()
+            self._say(_presented(connection))
             bundle = None if self._is_there else self._bundle
-            yield from _begun(side, far, bundle, self._seen)
+            yield from _begun(connection, job, bundle, self._seen)
             if not self._is_there:
                 self._is_there = True
                 self._begun()
-            for event in _followed(side, far, self._wanted):
+            for event in _followed(connection, job, self._wanted):
                 if event is not None:
                     self._seen += 1
                     self._tries = iter(_TRIES)
                 yield event
         except GeneratorExit:
-            self._leave(side)
+            self._leave(connection)
             raise
         finally:
-            side.close()
+            connection.close()
             if monotonic() - since > _STEADY:
                 self._tries = iter(_TRIES)
 
-    def _after(self, error: ConnectionError | FarError) -> ConnectionError:
+    def _after(self, error: ConnectionError | RemoteError) -> ConnectionError:
         """Say that it goes on after an error, or raise it."""
         if self._left:
             raise error
-        if isinstance(error, FarError):
+        if isinstance(error, RemoteError):
             # the connection was cut before all of the bundle was there
             if error.error != "NoJobError" or self._bundle is None or self._seen:
                 raise error
@@ -175,27 +172,27 @@ class _Watch:
         self._say(f"{error} The job goes on there; it is looked for again.")
         return error
 
-    def _leave(self, side: FarSide | None) -> None:
+    def _leave(self, connection: RemoteConnection | None) -> None:
         """Cancel the job, if that is wanted of one that is there."""
         self._left = True
         if self._is_there and self._wanted() == "cancel":
-            _cancel(side, self._far)
+            _cancel(connection, self._job)
 
 
 def _followed(
-    side: FarSide, far: Far, wanted: Callable[[], Order]
+    connection: RemoteConnection, job: RemoteJob, wanted: Callable[[], Order]
 ) -> Generator[Event | None, None, None]:
     """Yield what comes, and pass on what the job is to do."""
     over = Flag()
-    Thread(target=_tell, args=(side, wanted, over), daemon=True).start()
+    Thread(target=_tell, args=(connection, wanted, over), daemon=True).start()
     try:
-        yield from _events(side, far)
+        yield from _events(connection, job)
     finally:
         over.set()
 
 
-def _presented(side: FarSide) -> str:
-    hello = side.hello
+def _presented(connection: RemoteConnection) -> str:
+    hello = connection.hello
     return (
         f"{hello.host}: napari-unet {hello.version}, {hello.device}, "
         f"{hello.free / 1e9:.0f} GB of disk free."
@@ -203,74 +200,80 @@ def _presented(side: FarSide) -> str:
 
 
 def _begun(
-    side: FarSide, far: Far, bundle: Path | None, seen: int
+    connection: RemoteConnection, job: RemoteJob, bundle: Path | None, seen: int
 ) -> Generator[None, None, None]:
     """Send what there is to send."""
     size = None if bundle is None else bundle.stat().st_size
-    if size is not None and _ROOM * size > side.hello.free:
+    if size is not None and _ROOM * size > connection.hello.free:
         raise ValueError(
-            f"{parted(far.where)[0]} has {side.hello.free / 1e9:.1f} GB of disk free, "
-            f"this takes at least {_ROOM * size / 1e9:.1f} GB there."
+            f"{parted(job.run.where)[0]} has {connection.hello.free / 1e9:.1f} GB of "
+            f"disk free, this takes at least {_ROOM * size / 1e9:.1f} GB there."
         )
-    ask = Ask(job=far.job, size=size, queue=far.queue, device=far.device, seen=seen)
-    side.send(ask)
+    ask = Ask(
+        job=job.run.job, size=size, queue=job.run.queue, device=job.device, seen=seen
+    )
+    connection.send(ask)
     if bundle is not None:
-        yield from side.send_file(bundle)
+        yield from connection.send_file(bundle)
 
 
-def _events(side: FarSide, far: Far) -> Generator[Event | None, None, None]:
+def _events(
+    connection: RemoteConnection, job: RemoteJob
+) -> Generator[Event | None, None, None]:
     """Yield what comes, with the files that are here in place of those there."""
     while True:
-        record = side.next(_TICK)
+        record = connection.next(_TICK)
         if record is None:
             yield None
             continue
         if "event" not in record:
             end = End.model_validate(record)
             if end.ended == "failed":
-                raise FarError(end)
-            if far.preview is None and end.ended == "done":
-                side.order("forget")
+                raise RemoteError(end)
+            if job.preview is None and end.ended == "done":
+                connection.order("forget")
             return
         event = decode(record)
         if isinstance(event, ModelSaved):
-            event = replace(event, path=str(far.output))
-        elif isinstance(event, CheckpointWritten) and far.preview is not None:
-            event = replace(event, path=far.preview)
+            event = replace(event, path=str(job.output))
+        elif isinstance(event, CheckpointWritten) and job.preview is not None:
+            event = replace(event, path=job.preview)
         yield event
 
 
-def _tell(side: FarSide, wanted: Callable[[], Order], over: Flag) -> None:
+def _tell(
+    connection: RemoteConnection, wanted: Callable[[], Order], over: Flag
+) -> None:
     """Pass on what the job is to do, at first and when that changes."""
     before = None  # it may have been told something else before the connection was cut
     while not over.wait(_LOOK):
         now = wanted()
         if now != before:
-            side.order(now)
+            connection.order(now)
             before = now
 
 
-def _cancel(side: FarSide | None, far: Far) -> None:
+def _cancel(connection: RemoteConnection | None, job: RemoteJob) -> None:
     """End the job, and wait a little for it to have done so.
 
     A ConnectionError says that it cannot be told.
     """
-    if side is None or not side.has_answered:
+    if connection is None or not connection.has_answered:
         raise ConnectionError(
-            f"{parted(far.where)[0]} cannot be reached now, so the job there was not "
-            "cancelled."
+            f"{parted(job.run.where)[0]} cannot be reached now, so the job there was "
+            "not cancelled."
         )
-    side.order("cancel")
+    connection.order("cancel")
     until = monotonic() + 5
     while monotonic() < until:
         try:
-            record = side.next(0.1)
+            record = connection.next(0.1)
         except (ConnectionError, ValueError):
             return
         if record is not None and "event" not in record:
             break
-    if far.preview is None:
-        side.order("forget")
+    if job.preview is None:
+        connection.order("forget")
 
 
 def _waited(tries: Any, error: ConnectionError) -> Any:
