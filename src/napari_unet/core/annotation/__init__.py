@@ -1,1 +1,1 @@
-"""What people painted: classes, conversion of masks, pairing with images, checks."""
+"""Annotation: classes, conversion of masks, pairing with images, checks."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.boxes import Box
 
-# In the targets: this pixel has no influence.
+# In the targets: this pixel is ignored.
 IGNORED = 255
 # In an annotation.
 UNKNOWN, BACKGROUND, FIRST_OBJECT = 0, 1, 2
@@ -38,7 +38,7 @@ ClassKind = Literal["cells", "regions"]
 """Objects to be kept apart, or areas without objects."""
 
 
-# No axis is longer, and no id higher.
+# No axis is longer and no id is higher than this.
 Index = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -73,13 +73,13 @@ def cell_classes(classes: Iterable[ClassInfo]) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Annotation:
-    """What is known of one plane or volume."""
+    """The annotation of one plane or volume."""
 
     # ([z,] y, x): 0 not annotated, 1 background, 2 and up ids of objects
     labels: NDArray[np.integer]
-    # foreground: class number 1 is the first, 0 the background
+    # foreground classes: number 1 is the first, 0 the background
     classes: tuple[ClassInfo, ...] = (ClassInfo(),)
-    # class number of each object, 1 for those not in it
+    # class number by object, 1 for objects not in it
     class_of: Mapping[int, int] = field(default_factory=dict)
     finished: NDArray[np.bool_] | None = None  # where unlabelled means background
 
@@ -103,18 +103,18 @@ class Annotation:
             )
 
     def crop(self, box: Box) -> Annotation:
-        """Return a part of it.
+        """Return a part.
 
-        Its targets are those of the whole except for ridges at its rim, in as many
-        pixels as there are axes.
+        Its targets are those of the whole, except for ridges within as many pixels of
+        its edge as there are axes.
         """
         finished = None if self.finished is None else self.finished[box]
         return replace(self, labels=self.labels[box], finished=finished)
 
     def with_regions(self, numbers: Collection[int] | None) -> Annotation:
-        """Return it with some classes as regions, all of them for None.
+        """Return the annotation with some classes as regions, all of them for None.
 
-        A ValueError says that there is no class of a number.
+        A ValueError says that a number is of no class.
         """
         there = range(1, len(self.classes) + 1)
         for number in numbers or ():
@@ -131,7 +131,7 @@ class Annotation:
         return replace(self, classes=classes)
 
     def without_regions(self) -> NDArray[np.integer]:
-        """Return the labels, those of regions as not annotated."""
+        """Return the labels with those of regions as not annotated."""
         regions = {n for n, c in enumerate(self.classes, 1) if c.kind == "regions"}
         if not regions:
             return self.labels
@@ -155,7 +155,7 @@ class Annotation:
         return classes
 
     def targets(self) -> Targets:
-        """Return what a network is to learn: ridges drawn, unknown pixels marked."""
+        """Return the target of the network: ridges drawn, unknown pixels marked."""
         classes = self.class_image()
         is_cell = np.zeros(256, bool)
         is_cell[list(cell_classes(self.classes))] = True
@@ -166,7 +166,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """What a network is to learn from an annotation."""
+    """The target of a network for an annotation."""
 
     # ([z,] y, x): 0 background and ridges, class numbers, 255 not annotated
     classes: NDArray[np.uint8]
@@ -218,11 +218,11 @@ def _check_labels(labels: NDArray[np.integer]) -> None:
 def _ridges(
     instances: NDArray[np.int32], classes: NDArray[np.uint8]
 ) -> NDArray[np.bool_]:
-    """Find the pixels that cells have to lose so that no two of a class touch.
+    """Find the pixels to take from cells so that no two of a class touch.
 
-    Of two touching pixels the later in reading order goes. Neighbours across faces are
-    parted first, then those across edges and corners that still touch: that keeps
-    ridges one pixel thick, where all at once would make some of them two.
+    Of two touching pixels the later in reading order is taken. Neighbours across faces
+    are separated first, then those across edges and corners that still touch: that
+    keeps ridges one pixel thick, where all at once would make some of them two.
     """
     left = instances
     for order in range(1, left.ndim + 1):

@@ -125,10 +125,10 @@ def remove_specks(
     *,
     spared: Collection[int] = (),
 ) -> NDArray[np.integer]:
-    """Undo what was painted by accident: small components are not annotated any more.
+    """Mark small components, painted by accident, as not annotated.
 
-    Below `size` pixels one goes, by default the `speck_size` of the median cell; those
-    of ids in `spared`, such as regions, stay. Background stays as it is.
+    They are those of less than `size` pixels, by default the `speck_size` of the median
+    cell; those of ids in `spared`, such as regions, stay. Background stays as it is.
     """
     numbered, owners, sizes = _label_components(labels)
     if sizes.size == 1:

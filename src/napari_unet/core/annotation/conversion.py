@@ -37,7 +37,7 @@ def convert(
 
     `mask` holds whole numbers or bool, shape ([z,] y, x). There is a single class name
     except for "semantic" and "sparse". A ValueError says that the mask or the names do
-    not suit.
+    not fit.
     """
     if kind not in get_args(Kind):
         raise ValueError(
@@ -126,8 +126,8 @@ def from_sparse(
 ) -> Annotation:
     """Read values from 2 up as classes, 1 as background and 0 as not annotated.
 
-    The masks of the U-Net plugin of Fiji. Otherwise as `from_semantic`, with classes
-    numbered from 1.
+    These are the masks of the U-Net plugin of Fiji. Otherwise as `from_semantic`, with
+    classes numbered from 1.
     """
     values = _whole(mask)
     found = from_semantic(np.maximum(values - BACKGROUND, 0), class_names)

@@ -1,8 +1,8 @@
-"""What is annotated in a slice, and what is wrong with it, in words for who painted it.
+"""What is annotated in a slice, and its problems, in words for whoever painted it.
 
-Nothing here stops anybody: a finding says where to look and, where there is one, names
-a remedy. `core.annotation.annotations` says what labels mean,
-`core.annotation.project_check` puts the slices of all images together.
+Nothing is refused: a finding says where to look and, if there is one, names a remedy.
+`core.annotation.annotations` says what labels mean, `core.annotation.project_check`
+puts the slices of all images together.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FindingKind = Literal[
     "channels",
     "small-image",
 ]
-# Training makes no sense; it is worse for it; it may well be right.
+# Training is pointless; training suffers; it may well be right.
 Severity = Literal["error", "warning", "hint"]
 # `annotations.with_background_ring`, `components.split_components`,
 # `components.remove_specks`, or a new annotation in place of one that does not fit.
@@ -66,7 +66,7 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong, or might be."""
+    """A problem, or a possible one."""
 
     kind: FindingKind
     severity: Severity
@@ -152,10 +152,10 @@ def check_annotation(
 
 
 def only_cells(annotation: Annotation) -> NDArray[np.integer]:
-    """Labels without the objects of regions, which need not be in one piece."""
+    """Return labels without the objects of regions, which need not be connected."""
     cells = cell_classes(annotation.classes)
     known = annotation.class_of.items()
-    if 1 not in cells:  # what has no class of its own is of the first
+    if 1 not in cells:  # an object without a class is of the first
         kept = [label for label, number in known if number in cells]
         return np.where(np.isin(annotation.labels, kept), annotation.labels, UNKNOWN)
     regions = [label for label, number in known if number not in cells]

@@ -1,6 +1,6 @@
 """What the values of masks mean: guessed from the masks, all of them together.
 
-One frame says little: that of a movie's first cell looks like a mask of two values.
+One frame is not enough: one with a single cell looks like a mask of two values.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MEANINGS: dict[Kind, str] = {
     "sparse": "0 is not annotated, 1 background, 2 and up classes",
 }
 
-# Cells are sometimes in pieces, but objects with as many as this are rather classes.
+# Cells may be in pieces, but values with as many as this are more likely classes.
 _AREAS = 2
-# A mask of 1 alone, beside masks with ids, is one cell unless it has as many.
+# A mask of 1 alone, beside masks with ids, is one cell unless it has as many pieces.
 _ONE_CELL = 4
 # With more values than this, background is no longer the only one that may be large.
 _FEW = 3
@@ -42,7 +42,7 @@ _LEVELS, _CLASS_LEVELS = 3, 8
 
 
 class UnclearLabelsError(ValueError):
-    """Several readings of the values of masks make sense: it has to be asked."""
+    """The values of masks can be read in several ways: the user has to say."""
 
 
 def guess(masks: Iterable[NDArray[np.integer]]) -> Literal["binary", "instances"]:
@@ -129,7 +129,7 @@ def check_no_grey_levels(mask: NDArray[np.integer], kind: Kind | None = None) ->
 
 @dataclass(slots=True)
 class _Counts:
-    """What planes have in common, counted one by one."""
+    """Counts over all planes."""
 
     values: set[int] = field(default_factory=set)  # above 0, of all
     only_masks: bool = True  # each has 1 or the highest value of its type, no other

@@ -31,7 +31,7 @@ def classes_of(objects: Sequence[Objects]) -> tuple[ClassInfo, ...]:
 def annotations_from(
     objects: Objects, classes: tuple[ClassInfo, ...], ndim: int
 ) -> list[Annotation]:
-    """Return what objects say of each plane or volume: what is none is background.
+    """Return each plane or volume annotated by objects: all else is background.
 
     `classes` have the names of those of the objects. An object without a class is not
     annotated where there are several, nor is what is not known. Ids are numbered anew,

@@ -40,7 +40,7 @@ def annotated_fields(
     ndim: int,
     kind: Kind | None = None,
 ) -> list[tuple[Field, Annotation]]:
-    """Pair the planes (`ndim` 2) or volumes (3) of images with what is known of them.
+    """Pair the planes (`ndim` 2) or volumes (3) of images with their annotation.
 
     `labels` has one for each image, `kind` says what their values mean; it is guessed
     from all of them if not given. Ids of cells are numbered anew, in their order, the
@@ -89,15 +89,15 @@ def annotated_fields(
 def annotations_of(
     masks: Sequence[Image], ndim: int, kind: Kind | None = None
 ) -> list[Annotation]:
-    """Return what each plane or volume of label images says; as `annotated_fields`."""
+    """Return each plane or volume annotated by label images; as `annotated_fields`."""
     return _convert([field for mask in masks for field in mask.fields(ndim)], kind)
 
 
 def kind_of(masks: Sequence[Image]) -> Kind:
     """Find what the values of label images mean, all of them together.
 
-    A ValueError says that they are grey levels or no whole numbers, an
-    UnclearLabelsError that it has to be asked.
+    A ValueError says that they are grey levels or not whole numbers, an
+    UnclearLabelsError that the user has to say.
     """
     fields = [field for mask in masks for field in mask.fields(2)]
     return _kind_of(*_read(fields), None)

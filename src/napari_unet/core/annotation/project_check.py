@@ -38,9 +38,9 @@ def check(
     places: Sequence[Sequence[Place]],
     halo: Sequence[int],
 ) -> Iterator[CheckReport]:
-    """Check the annotation of all images of a project; a report follows on each plane.
+    """Check the annotation of all images of a project; yield a report after each plane.
 
-    It is what is known so far; the last one is complete. `annotations` has None where
+    It has what was found so far; the last one is complete. `annotations` has None where
     an image has none, `places` are the planes or volumes of each image that have
     annotation, `halo` is how far the network sees, in pixels, ([z,] y, x).
     """
@@ -96,7 +96,7 @@ def _check_image(
     annotation: AnnotationReference | None,
     halo: Sequence[int],
 ) -> list[Finding]:
-    """Find what is wrong with an image as a whole; errors forbid to look closer."""
+    """Find problems of an image as a whole; after errors its planes are not checked."""
     findings = []
     seen = image.field_shape(len(halo))
     if any(n <= h for n, h in zip(seen, halo, strict=True)):
@@ -183,7 +183,7 @@ def _missing_classes(
 
 
 def _channels(images: Sequence[Image], painted: Sequence[int]) -> list[Finding]:
-    """Find images with another number of channels than the first."""
+    """Find images whose number of channels differs from the first."""
     first = images[painted[0]]
     return [
         Finding(

@@ -1,1 +1,1 @@
-"""From probabilities to cells: cutting, linking, joining, measuring."""
+"""From probabilities to cells: segmenting, linking, merging, measuring."""

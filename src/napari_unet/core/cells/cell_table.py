@@ -33,7 +33,7 @@ def cell_table(
     measured: bool = True,
     parents: Mapping[int, int] | None = None,
 ) -> Generator[None, None, Columns]:
-    """Measure all cells, of a stack as volumes, else plane by plane; part by part.
+    """Measure all cells in parts: those of a stack as volumes, others plane by plane.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ def cell_table(
     classes : sequence of ClassInfo
         Foreground classes of the model.
     probabilities : Image, optional
-        Of all classes, background first. Of several classes of cells, which of them a
-        cell is, is not known without.
+        Of all classes, background first. Without them the class of a cell is unknown if
+        there are several classes of cells.
     measured : bool
         Whether shapes and grey values are wanted besides id, class and time point.
     parents : mapping of int to int, optional
-        Of ids that are tracks (see `tracking.Tracks`): then there are the columns
-        `track`, the same as `label`, and `parent`, 0 for none.
+        Parents of tracks, if the ids are tracks (see `tracking.Tracks`): then there are
+        the columns `track`, the same as `label`, and `parent`, 0 for none.
 
     Yields
     ------
@@ -99,12 +99,12 @@ def objects_of(
     classes: Sequence[ObjectClass],
     image: Image,
 ) -> Objects:
-    """Return cells as objects, with what a table of `cell_table` says of them.
+    """Return cells as objects, with their measurements from `cell_table`.
 
-    Their ids are unique through time, so that no cell is taken for one of another time
-    point: those of each follow on the highest one of the time point before, unless they
-    are tracks. Of the classes that a track has in different frames the most frequent
-    one counts, of these the first.
+    Ids are unique through time, so that no cell is taken for one of another time point:
+    those of a time point continue after the highest one of the time point before,
+    unless they are tracks. A track whose class differs between frames gets the most
+    frequent one, of several the first.
     """
     shift = _shifts(table, cells.size("t"))
     if "track" in table:
@@ -154,7 +154,7 @@ def _kinds(
 def with_object_ids(table: Columns, objects: Objects) -> Columns:
     """Return a table of `cell_table` with the ids that objects made of it have.
 
-    They are in the column `object`, which is there only where they are others.
+    They are in the column `object`, which exists only where they differ from `label`.
     """
     labels, ids = table["label"], objects.table["label"]
     if np.array_equal(labels, ids):
@@ -163,7 +163,7 @@ def with_object_ids(table: Columns, objects: Objects) -> Columns:
 
 
 class _Shifted:
-    """Ids that go on from one time point to the next, read where they are needed."""
+    """Ids that continue through the time points, computed where they are read."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ def _classes(
     cells: NDArray[np.integer],
     probabilities: NDArray[Any] | None,
 ) -> dict[str, Any]:
-    """Tell `measure` the class of each cell and its mean probability, where known."""
+    """Return the arguments of `measure` for the classes of cells, where known."""
     kinds = cell_classes(classes)
     ids = distinct(cells)
     if not kinds or (probabilities is None and len(kinds) > 1):

@@ -3,11 +3,11 @@
 Where the network is not sure, borders of regions lie some pixels beside the edge that
 people see. A guided filter (He, Sun and Tang: Guided Image Filtering, ECCV 2010) makes
 each probability a linear function of the grey values around: it is smooth where these
-are, and jumps where they jump. Here what counts as an edge is told from the deviation
-around it, not from the whole image, so that a part of an image gets the same bits as
-the whole, and brightness and contrast do not matter.
+are, and jumps where they jump. Here an edge is one compared with the variance nearby,
+not in the whole image, so that a part of an image gives the same bits as the whole, and
+brightness and contrast do not matter.
 
-It closes the thin gaps between cells, and is for models that find regions alone.
+It closes thin gaps between cells, so it is only for models of regions.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Field, Image
     from napari_unet.core.settings import Segmentation
 
-# Edges are where the variance is well above this share of the usual one around.
+# Edges are where the variance is well above this share of the mean one nearby.
 _SOFT = 0.25
-# Means of means of means: so many times the reach is what a pixel depends on.
+# Means are taken three times, so a pixel depends on those up to three reaches away.
 _ROUNDS = 3
 # Largest box that is decided at a time.
 _PLANE, _VOLUME = (1024, 2048), (32, 512, 512)
@@ -84,9 +84,9 @@ def field_classes(
     settings: Segmentation,
     cell_classes: Sequence[int],
 ) -> NDArray[np.uint8]:
-    """Return the class of each pixel of a plane or volume, but for pieces that go.
+    """Return the class of each pixel of a plane or volume, unwanted pieces removed.
 
-    What is in memory besides the result is a block of it, if all pieces stay.
+    Besides the result only a block of it is in memory, if all pieces stay.
     """
     classes = np.empty(probabilities.shape, np.uint8)
     reach = edge_reach(settings, probabilities.image.field_spacing(classes.ndim))
@@ -99,12 +99,12 @@ def field_classes(
 
 
 def edge_reach(settings: Segmentation, spacing: Sequence[float]) -> tuple[int, ...]:
-    """Return how far edges draw borders, in pixels along each axis; 0: not at all."""
+    """Return from how far edges move borders, in pixels along each axis; 0: never."""
     return tuple(round(settings.edge_smoothing / step) for step in spacing)
 
 
 def blocks(shape: Sequence[int], reach: Sequence[int], unit: int = 1) -> list[Block]:
-    """Cut a field into boxes to be decided, with what their classes depend on."""
+    """Divide a field into boxes, each with the window that its classes depend on."""
     margin = [_ROUNDS * r for r in reach]
     return cut(shape, _PLANE if len(shape) == 2 else _VOLUME, margin, unit=unit)
 
@@ -128,7 +128,7 @@ def follow_edges(
     ----------
     probabilities : ndarray of float, shape (classes, [z,] y, x), in [0, 1]
     image : ndarray, shape (channels, [z,] y, x)
-        Any grey values; the mean of what each channel says.
+        Any grey values; the results of the channels are averaged.
     reach : sequence of int
         Half the width of the boxes along [z,] y, x. A pixel depends on those up to
         three times as far; beyond the edge they are mirrored.
@@ -143,7 +143,7 @@ def follow_edges(
         grey = channel.astype(np.float64)
         mean = box_mean(grey, reach)
         variance = np.maximum(box_mean(grey * grey, reach) - mean * mean, 0)
-        # without any edge around there is nothing to follow, nor to divide by
+        # without variance nearby there is no edge, and the division would be by zero
         spread = np.maximum(variance + _SOFT * box_mean(variance, reach), 1e-30)
         for number, values in enumerate(probabilities):
             own = values.astype(np.float64)

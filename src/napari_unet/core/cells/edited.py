@@ -18,28 +18,28 @@ from napari_unet.core.cells.label_ids import distinct, positions
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A found cell goes if more than this share of it was edited: people dealt with it.
+# A found cell is dropped if more than this share of it was edited.
 _EDITED_SHARE = 0.5
 
 
 def with_edits(
     cells: NDArray[np.int32], edits: NDArray[np.integer]
 ) -> NDArray[np.int32]:
-    """Return found cells with the edited ones in their place.
+    """Return found cells, replaced by edited ones where there are.
 
     Parameters
     ----------
     cells : ndarray of int32, shape ([z,] y, x)
         Ids from 1, 0 where there is none.
     edits : ndarray of int, shape of `cells`
-        0 as found, 1 no cell here, 2 and up ids of cells to be held.
+        0 as found, 1 no cell here, 2 and up ids of edited cells.
 
     Returns
     -------
     ndarray of int32, shape of `cells`
         Ids 1, 2, … without gaps: first the cells that were found, in their order, then
-        those of people. A found cell more than half of which was edited is gone; others
-        lose the pixels that were.
+        the edited ones. A found cell more than half of which was edited is dropped;
+        others lose the edited pixels.
     """
     edited = edits != UNKNOWN
     if not edited.any():

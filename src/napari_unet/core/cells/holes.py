@@ -3,7 +3,7 @@
 A run is a stretch of background along the last axis. An image has far fewer runs than
 pixels, so connecting them costs little more than reading the image once. That is
 several times faster than `scipy.ndimage.binary_fill_holes` (`python -m benchmarks.speed
-kernels` measures it), which also knows no cells that touch.
+kernels` measures it), which also cannot tell touching cells apart.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _background(volume: NDArray[Any]) -> Runs:
     lines = volume.reshape(-1, volume.shape[2])
     most = lines.shape[0] * ((lines.shape[1] + 1) // 2)
     first = np.zeros(lines.shape[0] + 1, np.int32)
-    # What is never written of this takes no memory.
+    # Pages of this that are never written take no memory.
     start, stop = np.empty(most, np.int32), np.empty(most, np.int32)
     count = _find(lines, first, start, stop)
     region = np.arange(count, dtype=np.int32)
@@ -105,7 +105,7 @@ def _find(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _root(region: NDArray[np.int32], run: int) -> int:
-    """First run of a region, shortening the way there for the next call."""
+    """Return the first run of a region; the path there is shortened for later."""
     while region[run] != run:
         region[run] = region[region[run]]
         run = region[run]
@@ -129,7 +129,7 @@ def _connect(shape: tuple[int, int], runs: Runs) -> None:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _touch(line: int, before: int, runs: Runs) -> None:
-    """Join the runs of two lines that touch, if only with their corners."""
+    """Join the runs of two lines that touch, also at corners."""
     nearest, end = runs.first[before], runs.first[before + 1]
     for run in range(runs.first[line], runs.first[line + 1]):
         while nearest < end and runs.stop[nearest] < runs.start[run]:
@@ -156,7 +156,7 @@ def _close_edges(shape: tuple[int, int, int], runs: Runs, owners: Any) -> None:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _ask_owners(volume: NDArray[np.int32], runs: Runs, owners: Any) -> None:
-    """Write the only cell around each region as its owner, -1 if there are several."""
+    """Write the cell that borders on each region as its owner, -1 if several do."""
     depth, height, _ = volume.shape
     for line in range(depth * height):
         z, y = line // height, line % height
@@ -174,7 +174,7 @@ def _ask_owners(volume: NDArray[np.int32], runs: Runs, owners: Any) -> None:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _fill(lines: NDArray[Any], runs: Runs, owners: Any) -> None:
-    """Write the owners of the regions into the image, where there are."""
+    """Write the owners of the regions, where they have one, into the image."""
     for line in range(lines.shape[0]):
         for run in range(runs.first[line], runs.first[line + 1]):
             owner = owners[runs.region[run]]

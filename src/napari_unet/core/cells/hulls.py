@@ -84,8 +84,8 @@ def _first_inside(
 ) -> NDArray[np.int64]:
     """Return the first column of each row of a cell that is in the left of its hull.
 
-    Coordinates are in half pixels. The hull is a chain of corners downwards, from which
-    those are taken that a new one makes a dent of.
+    Coordinates are in half pixels. The hull is a monotone chain of corners downwards,
+    from which those are removed that would be concave with the new one.
     """
     ys, xs = np.empty(3 * left.size, np.int64), np.empty(3 * left.size, np.int64)
     size = 0

@@ -1,9 +1,9 @@
-"""From probabilities to cells: threshold, cut at necks, close ridges, tidy up.
+"""From probabilities to cells: threshold, split at necks, close ridges, clean up.
 
-The network learns one-pixel ridges of background between touching cells (Ronneberger
-et al. 2015, section 3). Where a ridge came out clearly, the threshold separates and
-the ridge is given back; where it is only a dip in the probability, the watershed cuts,
-or, if that is chosen, the multicut.
+The network learns one-pixel ridges of background between touching cells (Ronneberger et
+al. 2015, section 3). Where a ridge is clear, the threshold separates the cells and the
+ridge is given back to them; where it is only a dip in the probability, the watershed
+splits them, or, if chosen, the multicut.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def segment_instances(
     ValueError
         If the array's, the classes' or the spacing's shape does not fit.
     ModuleNotFoundError
-        If the cells are to be parted by the multicut, and its package is missing.
+        If the multicut is chosen and its package is missing.
 
     Notes
     -----
@@ -137,7 +137,7 @@ def segment_image(
 
 
 def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return Shannon's entropy of each pixel, 0 to 1: all classes are as probable.
+    """Return the Shannon entropy of each pixel, 0 to 1 (all classes equally probable).
 
     The classes are the first axis.
     """
@@ -212,7 +212,7 @@ def _cut(
     settings: Segmentation,
     spacing: tuple[float, ...],
 ) -> NDArray[np.int32]:
-    """Cells of each class where its probability is over the threshold, cut at necks."""
+    """Find the cells of each class: above the threshold, split at necks."""
     cells = np.zeros(probabilities.shape[1:], np.int32)
     best = probabilities[list(classes)].argmax(axis=0) if len(classes) > 1 else None
     for nth, k in enumerate(classes):

@@ -1,7 +1,7 @@
-"""Which ids occur in label images, in time and memory of the images, not of the ids.
+"""Which ids occur in label images, at a cost set by their size, not by the highest id.
 
-Ids are names: other tools choose them anywhere. Numba is not needed: napari starts
-without it.
+Other programs choose ids freely, so they may be large. Numba is not needed: napari
+starts without it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# A table of so many ids is small, whatever the size of the image.
+# A lookup table up to this id is small, whatever the size of the image.
 _TABLE = 2**16
 
 
 def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Find the ids that occur, ascending, in time and memory of the image.
+    """Find the ids that occur, ascending.
 
     `labels` are 0 and up, or bool, of any shape; 0 is there if it occurs.
     """
@@ -36,7 +36,7 @@ def distinct(labels: NDArray[np.integer]) -> NDArray[np.integer]:
 def positions(
     ids: NDArray[np.integer], labels: NDArray[np.integer]
 ) -> NDArray[np.intp]:
-    """Look up where the id of each pixel stands among ascending ids.
+    """Return the position of each pixel's id in a list of ascending ids.
 
     `ids`, as from `distinct`, are all that occur, possibly more.
     """
@@ -52,12 +52,11 @@ def positions(
 def numbered(
     images: Sequence[NDArray[np.integer]], first: int = 1
 ) -> list[NDArray[np.int32]]:
-    """Number the ids of images that belong together anew, in their order, without gaps.
+    """Renumber the ids of images that belong together, in their order, without gaps.
 
-    Ids are names: other tools choose them anywhere below 2^32. What is a table by id
-    later on has to be as small as the number of cells. The same id is the same cell in
-    all images. `first` is the lowest new id; values below it mean something else and
-    stay.
+    Other programs choose ids anywhere below 2^32. Tables indexed by id are then no
+    larger than the number of cells. The same id is the same cell in all images. `first`
+    is the lowest new id; values below it mean something else and stay.
     """
     below = np.arange(first, dtype=np.uint64)
     each = [distinct(image).astype(np.uint64) for image in images]
@@ -73,5 +72,5 @@ def pixel_counts(labels: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _numbers(labels: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return what can index a table: to numpy booleans are a mask."""
+    """Return labels that can index a table: numpy takes booleans for a mask."""
     return labels.view(np.uint8) if labels.dtype == bool else labels

@@ -29,7 +29,7 @@ def sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
 def mostly_within(
     cells: NDArray[np.integer], known: NDArray[np.bool_]
 ) -> NDArray[np.integer]:
-    """Drop cells that lie mostly, and parts of cells that lie, where nothing is known.
+    """Drop cells mostly outside of the known part, and cut the others off at its edge.
 
     Ids are from 1 on without large gaps.
     """
@@ -39,7 +39,7 @@ def mostly_within(
 
 
 def renumber(cells: NDArray[np.int32], keep: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Drop some ids and number the others 1, 2, … in the order of their first pixels.
+    """Drop some ids and renumber the others 1, 2, … in the order of their first pixels.
 
     `keep` has an entry for each id up to the highest, False for those that become
     background. The first does not matter.
@@ -58,11 +58,11 @@ def close_ridges(
     each axis.
 
     A pixel is in a gap if a straight line through it, along an axis or a diagonal,
-    meets two different cells on its two sides. Distances to the two nearest cells
-    would not do: they are as short beside the end of a border between cells, where
-    cells must not grow into the open. Of several lines the shortest counts; in the
-    middle of it the lower id gets the pixel. A gap's last pixel at the image's corner,
-    through which no such line goes, stays.
+    meets two different cells on its two sides. Distances to the two nearest cells would
+    not do: they are as short beside the end of a border between cells, where cells must
+    not grow into the open. Of several lines the shortest counts; a pixel in the middle
+    of it goes to the lower id. A gap's last pixel at the image's corner, through which
+    no such line goes, stays.
     """
     around = np.indices((3,) * cells.ndim).reshape(cells.ndim, -1).T - 1
     around = around[len(around) // 2 + 1 :]  # each line once, from its forward half
@@ -96,7 +96,7 @@ def at_edge(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _scan(cells: NDArray[np.int32], numbers: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Replace ids by their numbers, giving out the next number where it is -1."""
+    """Replace ids by their new ones; an id that has none (-1) gets the next."""
     result = np.empty_like(cells)
     last = 0
     for pixel in range(cells.size):
@@ -169,7 +169,7 @@ def _owner(
 def _walk(
     cells: NDArray[np.int32], pixel: int, step: int, most: int
 ) -> tuple[int, int]:
-    """Return the first that is not background within some steps, and its distance."""
+    """Return the first cell on a line within some steps, and its distance."""
     for count in range(1, most + 1):
         if cells[pixel + count * step] != 0:
             return cells[pixel + count * step], count

@@ -61,23 +61,23 @@ def link_slices(
 
 
 class Overlaps(NamedTuple):
-    """Cells of two slices that lie on each other."""
+    """How the cells of two slices overlap."""
 
     # int64, (pairs,): ids within each slice
     above: NDArray[np.int64]
     below: NDArray[np.int64]
-    shared: NDArray[np.int64]  # (pairs,): pixels that a pair has in common
+    shared: NDArray[np.int64]  # (pairs,): pixels that a pair shares
 
 
 class SliceLinker:
-    """Links slice after slice, from the sizes of their cells and how they overlap.
+    """Links slice after slice, by the sizes of their cells and their overlaps.
 
     Parameters are those of `link_slices`.
 
     Attributes
     ----------
     last : int
-        Highest id given so far.
+        Highest id assigned so far.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SliceLinker:
 
     @classmethod
     def of(cls, settings: Segmentation) -> SliceLinker:
-        """Return one that links as the settings say."""
+        """Return a linker with these settings."""
         min_iou = settings.link_iou if settings.link_z == "overlap" else None
         return cls(min_iou, clear_border=settings.clear_border)
 
@@ -109,9 +109,9 @@ class SliceLinker:
         Parameters
         ----------
         slices : iterable of ndarray of int, shape (y, x)
-            Ids within each slice; one is drawn after that before it is written.
+            Ids within each slice; each is requested after the one before is written.
         read, write : callable
-            Of a slice of the stack with the ids that were given, by its number.
+            Read or write a slice of the result, by its number.
 
         Yields
         ------
@@ -148,7 +148,7 @@ class SliceLinker:
         overlaps: Overlaps | None = None,
         edge: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int32]:
-        """Give ids to the cells of the next slice.
+        """Assign ids to the cells of the next slice.
 
         Parameters
         ----------
@@ -194,7 +194,7 @@ class SliceLinker:
 
 
 def count_overlaps(above: NDArray[np.integer], below: NDArray[np.integer]) -> Overlaps:
-    """Find the pairs of cells that lie on each other.
+    """Find the pairs of cells that overlap.
 
     `above` and `below` are ids of two slices, or of the same part of both; 0 is
     background.
@@ -208,7 +208,7 @@ def count_overlaps(above: NDArray[np.integer], below: NDArray[np.integer]) -> Ov
 
 
 def add_overlaps(parts: Sequence[Overlaps]) -> Overlaps:
-    """Put together what was counted in the parts of two slices."""
+    """Add up overlaps that were counted in parts of two slices."""
     above, below, shared = (
         np.concatenate([np.zeros(0, np.int64), *columns])
         for columns in zip(*parts, strict=True)
@@ -220,9 +220,9 @@ def add_overlaps(parts: Sequence[Overlaps]) -> Overlaps:
 def ids_before(
     before: NDArray[np.integer], cells: NDArray[np.integer]
 ) -> NDArray[np.int64]:
-    """Return for each id of `cells` which id most of it had before; 0 where none.
+    """Return for each id of `cells` the id that it overlaps most before; 0 if none.
 
-    Some lines are looked at: cells thinner than `GAP` pixels may be missed.
+    Only some lines are sampled: cells thinner than `GAP` pixels may be missed.
     """
     lines = np.s_[..., ::GAP, :]
     overlaps = count_overlaps(before[lines], cells[lines])

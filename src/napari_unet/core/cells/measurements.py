@@ -46,19 +46,19 @@ def measure(
     `cells` are ids ([z,] y, x), `field` the grey values (channels, [z,] y, x),
     `spacing_um` the pixel size along [z,] y, x in micrometres, `classes` the names of
     the cells' classes, `class_probabilities` how sure they are, `t` and `z` the time
-    point and the slice of a plane. There are no columns of what is not given. A
-    ValueError says that the shapes or the pixel size do not fit. Where `cells` are only
-    a part of a plane or volume, `box` is where they are in it, and `shape` its own.
+    point and the slice of a plane. What is not given has no column. A ValueError says
+    that the shapes or the pixel size do not fit. Where `cells` are only a part of a
+    plane or volume, `box` is their position in it, and `shape` its shape.
 
-    Rows of a time point join other tables of its cells by `label`. `t`, `z` and the
-    centroid of a cell are in pixels from 0, as napari shows them; the bounding box
-    begins with the pixel `bbox_y_px`, `bbox_x_px` and is so high and wide. Lengths
-    and areas end in `_um`, `_um2`, `_um3`, or in `_px` where the pixel size is unknown.
-    Planes have area, perimeter, axes, eccentricity and solidity; volumes have a volume
-    and the number of slices. Standard deviations are of the cell's pixels (divided by
-    their number). Axes are those of the ellipse with the second moments of the pixels'
-    centres. The perimeter follows the outline through pixel centres; where pixels are
-    no squares it is missing.
+    Rows of a time point can be joined with other tables of its cells by `label`. `t`,
+    `z` and the centroid of a cell are in pixels from 0, as napari shows them; the
+    bounding box begins with the pixel `bbox_y_px`, `bbox_x_px` and has the height and
+    width given. Lengths and areas end in `_um`, `_um2`, `_um3`, or in `_px` where the
+    pixel size is unknown. Planes have area, perimeter, axes, eccentricity and solidity;
+    volumes have a volume and the number of slices. Standard deviations are of the
+    cell's pixels (divided by their number). Axes are those of the ellipse with the
+    second moments of the pixels' centres. The perimeter follows the outline through
+    pixel centres; where pixels are not square it is missing.
     """
     _check(cells, field, spacing_um)
     # regions and tables by id are as long as the highest one
@@ -86,7 +86,7 @@ def measure(
 
 
 def stack(tables: Sequence[Columns]) -> Columns:
-    """Put tables of the same columns under each other."""
+    """Concatenate tables of the same columns."""
     if not tables:
         return {}
     return {name: np.concatenate([rows[name] for rows in tables]) for name in tables[0]}

@@ -1,9 +1,9 @@
-"""Numbers of cells from parts that were found in blocks, some of which are one cell.
+"""Ids for cells whose parts were found in blocks.
 
-Numbers are 1, 2, … in the order in which a scan line by line meets the cells. Parts
-that have no other are most of them, and need no more than to be counted; and as all
-pixels of a slab, the blocks side by side along the other axes, come before those of the
-next, each slab is sorted on its own. So memory is that of the pairs and of one slab.
+Ids are 1, 2, … in the order in which a scan line by line meets the cells. Most cells
+have a single part, which only has to be counted. A slab is the blocks side by side
+along all axes but the first: its pixels come before those of the next, so each is
+sorted on its own. Memory is that of the pairs of parts and of one slab.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Parts that have another: scipy counts them in 32 bits.
+# Parts of cells that have several: scipy counts them in 32 bits.
 _MOST_PAIRED = 2**31 - 1
 _MOST_CELLS = 2**32 - 1
 
@@ -38,12 +38,12 @@ def merged(
     *,
     clear_border: bool = False,
 ) -> Iterator[NDArray[np.uint32]]:
-    """Give numbers to the cells that parts belong to.
+    """Return the ids of the cells that parts belong to.
 
     Parameters
     ----------
     slabs : callable
-        Gives the slabs of a field in their order, as often as it is called.
+        Returns the slabs of a field in their order; it is called more than once.
     counts : sequence of int
         Parts of each slab. Their ids are 1, 2, … through all slabs.
     same : ndarray of int64, shape (pairs, 2)
@@ -54,12 +54,12 @@ def merged(
     Yields
     ------
     ndarray of uint32, shape (parts,)
-        The numbers of the parts of each slab, 0 for those of a dropped cell.
+        The ids of the cells of each slab's parts, 0 for a dropped cell.
 
     Raises
     ------
     ValueError
-        There are more cells, or parts that have another, than can be counted.
+        There are more cells, or parts of divided cells, than can be counted.
     """
     groups = _Groups.of(same, np.cumsum([0, *counts]))
     if clear_border:
@@ -69,7 +69,7 @@ def merged(
     for k, (first, at_edge) in enumerate(slabs()):
         keep = ~at_edge if clear_border else np.ones(first.size, bool)
         local, group = groups.inside(k)
-        keep[local] = False  # of these the groups decide
+        keep[local] = False  # these are counted by group
         new, begin = groups.begun(group, first[local])
         keys = np.concatenate([first[keep], begin])
         if last + keys.size > _MOST_CELLS:
@@ -87,7 +87,7 @@ def merged(
 
 
 class _Groups:
-    """Parts that have another, and which of them are one cell."""
+    """The parts of cells that have several: each group is one cell."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class _Groups:
         # where the parts of each slab begin among the ids
         self._bounds = np.searchsorted(ids, offsets + 1)
         count = int(group.max(initial=-1)) + 1
-        self.number = np.zeros(count, np.uint32)  # of each group, 0 until it has one
+        self.number = np.zeros(count, np.uint32)  # id of each group, 0 until it has one
         self._dropped = np.zeros(count, bool)
 
     @classmethod
@@ -121,7 +121,7 @@ class _Groups:
         return cls(ids, connected_components(links, directed=False)[1], offsets)
 
     def inside(self, slab: int) -> tuple[NDArray[np.int64], NDArray[np.integer]]:
-        """Return the parts of a slab that have another, from 0, and their groups."""
+        """Return the parts of a slab that are in a group, from 0, and their groups."""
         mine = slice(*self._bounds[slab : slab + 2])
         return self._ids[mine] - 1 - self._offsets[slab], self._group[mine]
 
@@ -133,7 +133,7 @@ class _Groups:
     def begun(
         self, group: NDArray[np.integer], first: NDArray[np.int64]
     ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
-        """Return the cells that begin in a slab, by their parts there, and where."""
+        """Return the groups whose first pixel is in a slab, and that pixel."""
         fresh = (self.number[group] == 0) & ~self._dropped[group]
         new, at = np.unique(group[fresh], return_inverse=True)
         begin = np.full(new.size, np.iinfo(np.int64).max)

@@ -1,9 +1,9 @@
-"""Cells of dense tissue: pieces are merged unless a membrane runs along their border.
+"""Cells of dense tissue: fragments are merged unless a membrane separates them.
 
 A membrane with a hole in it joins two cells at any threshold that the hole is above.
-The multicut looks at the whole border instead: the image is cut into too many pieces,
-and of all ways to merge them the one is taken that goes best with what is seen, in the
-mean, along each border between two (Andres et al.: Globally Optimal Closed-surface
+The multicut looks at whole borders instead: the image is over-segmented into fragments,
+and of all ways to merge them it takes the one that agrees best with the mean
+probability along the border of each two (Andres et al.: Globally Optimal Closed-surface
 Segmentation for Connectomics, ECCV 2012). The solver is that of the package
 bioimage-cpp: greedy additive edge contraction, improved by Kernighan and Lin's moves.
 """
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Pieces begin at each bump of so many pixels, and meet in gaps up to twice so wide.
+# In pixels: dynamics of the maxima from which fragments grow, and half the width of
+# gaps between cells in which they meet.
 _BUMP, _GAP = 0.5, 8.0
-# Nothing is quite sure: the most that one border can say.
+# Probabilities are clipped by this: no border is certain.
 _SURE = 1e-3
 
 
@@ -34,7 +35,7 @@ def multicut(
     membrane: float,
     spacing: Sequence[float],
 ) -> NDArray[np.int32]:
-    """Part the pixels of positive height into cells.
+    """Segment the pixels of positive height into cells.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ def multicut(
     background : ndarray of float32, shape of `height`
         Its probability.
     membrane : float
-        Probability of background, 0 to 1, in the mean along the border of two pieces,
-        above which they are rather two cells.
+        Mean probability of background, 0 to 1, along the border of two fragments from
+        which they are more likely two cells than one.
     spacing : sequence of float
         Pixel size along each axis relative to the finest.
 
@@ -54,7 +55,7 @@ def multicut(
         Ids from 1 on, with gaps; 0 where the height is.
     """
     inside = height > 0
-    # the pieces grow on into the gaps until they meet: borders are whole
+    # the fragments grow into the gaps until they meet, so that borders are complete
     ground = _GAP - distance_inside(~inside, spacing)
     ground[inside] = _GAP + height[inside]
     pieces = watershed(ground, _BUMP, 0.0)
@@ -68,9 +69,9 @@ def multicut(
 def _borders(
     pieces: NDArray[np.int32], values: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pairs of pieces that touch, and the mean value along their border.
+    """Return the pairs of fragments that touch, and the mean value along their border.
 
-    Of two pixels that touch the higher value counts: a wall may be one pixel wide.
+    Of two touching pixels the higher value counts: a membrane may be one pixel wide.
     """
     keys, along = [], []
     count = int(pieces.max(initial=0)) + 1
@@ -101,7 +102,7 @@ def _log_odds(probability: float | NDArray[np.float64]) -> NDArray[np.float64]:
 def _merge(
     count: int, pairs: NDArray[np.int64], gains: NDArray[np.float64]
 ) -> NDArray[np.int64]:
-    """Return the number of the cell of each piece; `gains` are those of merging."""
+    """Return the cell of each fragment; `gains` are those of merging two."""
     from bioimage_cpp import graph
 
     pieces = graph.UndirectedGraph.from_edges(count, pairs.astype(np.uint64))

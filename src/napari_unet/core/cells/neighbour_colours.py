@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 GAP = 3
-"""Pixels from a cell to a neighbour: gaps of less look as if the two touched."""
+"""Pixels between two neighbours at the most: narrower gaps are hardly seen."""
 
 
 def neighbours(labels: NDArray[np.integer], first: int = 1) -> NDArray[np.int64]:
-    """Return the pairs of cells that touch, or all but touch, along an axis.
+    """Return the pairs of cells that touch, or nearly touch, along an axis.
 
     Parameters
     ----------
@@ -47,13 +47,13 @@ def _along(
 
     A set of pairs would take many times as long.
     """
-    # cells are more than a pixel wide: of lines that are looked at from afar some do
+    # cells are more than a pixel wide, so every few lines are enough
     every = [slice(None, None, step)] * labels.ndim
     every[axis] = slice(None)
     lines = np.ascontiguousarray(labels[tuple(every)])
     flat, size = lines.reshape(-1), labels.shape[axis]
     inner = prod(lines.shape[axis + 1 :])
-    # most pixels lie inside of something: only the others are looked at
+    # most pixels are like their neighbour: only the others matter
     at = np.flatnonzero(flat[step * inner :] != flat[: -step * inner])
     here, there = flat[at], flat[at + step * inner]
     kept = (here >= first) & (there >= first)
@@ -64,20 +64,19 @@ def _along(
 
 
 class NeighbourColours:
-    """Numbers of colours for ids, changed as little as it takes for neighbours.
+    """Colour numbers of ids, changed only where neighbours would have the same.
 
     An id has colour `id % first` until that is the colour of a neighbour: the first
-    colours are those that differ most. Six colours
-    are enough wherever cells lie in a plane in one piece each: there is always one with
-    five neighbours or less, and those that are coloured last are such (smallest-last
-    ordering, Matula and Beck 1983). Where they are not enough, as few as possible share
-    theirs.
+    colours are those that differ most. Six colours are enough for cells in a plane that
+    are connected: there is always one with five neighbours or less, and the cell with
+    the fewest neighbours is coloured last (smallest-last ordering, Matula and Beck
+    1983). Where six are not enough, as few neighbours as possible share one.
     """
 
     def __init__(self, count: int, first: int) -> None:
         self._count, self._first = count, first
         self.other: dict[int, int] = {}
-        """Colours of the ids that need not have `id % first`."""
+        """Colours of the ids that may differ from `id % first`."""
 
     def of(self, ids: NDArray[np.integer]) -> NDArray[np.intp]:
         """Return the colours of ids."""
@@ -88,9 +87,9 @@ class NeighbourColours:
         return colours
 
     def renamed(self, was: NDArray[np.integer]) -> NeighbourColours:
-        """Return the colours of the same things under other ids.
+        """Return the colours of the same cells under other ids.
 
-        `was` are their ids here by those that they have there, 0 for new ones.
+        `was` maps the other ids to the ids here, 0 for new cells.
         """
         found = NeighbourColours(self._count, self._first)
         ids = np.flatnonzero(was)
@@ -104,7 +103,7 @@ class NeighbourColours:
         Parameters
         ----------
         pairs : ndarray of int, shape (number, 2)
-            All of a plane: an id that changes must differ from all its neighbours.
+            All pairs of a plane: a changed id must differ from all its neighbours.
         """
         same = self.of(pairs[:, 0]) == self.of(pairs[:, 1])
         if not same.any():

@@ -1,4 +1,4 @@
-"""Cells of an image, and what is known of them, as other programs get them."""
+"""Cells of an image and their properties, as they are exported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HIGHEST_ID = 2**32 - 1
 
 
 class ObjectClass(NamedTuple):
-    """What objects are, and how they are shown."""
+    """A class of objects, and its colour."""
 
     name: str
     colour: str | None = None  # as #rrggbb; None if it is left to the program
@@ -48,7 +48,7 @@ class Objects:
     # rows of `core.cells.measurements.measure`, joined by label, time point and slice
     table: Columns = field(default_factory=dict)
     channels: int = 1  # of the image that they are of, 1 for colours
-    # of the shape of the labels: where nobody says whether there are any; None of none
+    # shape of the labels: where it is unknown whether there are objects; None: nowhere
     unknown: NDArray[np.bool_] | None = None
     # of objects followed through time, the one that each came from by division
     parent_of: Mapping[int, int] = field(default_factory=dict)

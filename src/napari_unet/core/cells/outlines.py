@@ -2,8 +2,8 @@
 
 Pixel (row r, column c) covers c to c + 1 along x and r to r + 1 along y, as in ImageJ,
 QuPath and COCO, so corners of pixels are whole numbers. An outline has the area of the
-pixels, and filling it gives them back. Contours through the centres of pixels do not:
-they lose half a pixel all round.
+pixels, and filling it gives them back. Contours through pixel centres do not: they lose
+half a pixel all around.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Corners = NDArray[np.int32]
     Polygon = list[Corners]
 
-_HIGHEST = 2**24  # pixels of an image, far beyond what is made
+_HIGHEST = 2**24  # height of an ellipse in pixels, more than any image has
 # Steps along x and y, clockwise as y points down; an object is to the right of them.
 _STEP_X = np.array([1, 0, -1, 0])
 _STEP_Y = np.array([0, 1, 0, -1])
@@ -71,7 +71,7 @@ def trace(plane: NDArray[np.integer]) -> list[Outline]:
 
 
 def fill(plane: NDArray[np.integer], rings: Sequence[NDArray[Any]], label: int) -> int:
-    """Write an id into the pixels whose centres an odd number of rings has around it.
+    """Write an id into the pixels whose centres are inside of an odd number of rings.
 
     `rings` are arrays (corners, 2) of x and y, which may be fractions and may lie
     beyond the plane. Returns how many pixels of other objects were overwritten.
@@ -91,7 +91,7 @@ def fill(plane: NDArray[np.integer], rings: Sequence[NDArray[Any]], label: int) 
 
 
 def extent(rings: Iterable[NDArray[Any]]) -> tuple[float, float, float, float]:
-    """Return the least x and y and the greatest x and y of the corners of rings."""
+    """Return the lowest x and y and the highest x and y of the corners of rings."""
     corners = np.concatenate([np.asarray(ring, np.float64) for ring in rings])
     (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
     return float(left), float(top), float(right), float(bottom)
@@ -137,7 +137,7 @@ def _area(ring: Corners) -> float:
 
 
 def _parted(ring: Corners) -> Iterator[Corners]:
-    """Part a ring that touches itself in corners into rings that do not."""
+    """Split a ring that touches itself at corners into rings that do not."""
     path: list[tuple[int, int]] = []
     place: dict[tuple[int, int], int] = {}
     for corner in map(tuple, ring.tolist()):
@@ -156,7 +156,7 @@ def _parted(ring: Corners) -> Iterator[Corners]:
 def _follow(
     pieces: NDArray[np.int32],
 ) -> tuple[Corners, list[int], list[tuple[int, int]], list[bool]]:
-    """Follow all rings of pieces, which have a rim of 0 and a number each.
+    """Trace the rings of all components, which are numbered and have a rim of 0.
 
     Returns the corners of all rings, where each ring ends in them, row and column of a
     pixel that it goes along, and whether it may touch itself. Each ring has an edge

@@ -1,8 +1,8 @@
-"""Pieces of regions: those that are too small, or not the largest, go.
+"""Connected components of regions: small ones, or all but the largest, are removed.
 
-A piece is what touches across faces. One that goes becomes what it borders on most.
-nnU-Net (Isensee et al., Nature Methods 2021), whose rule chooses where only the largest
-is kept, makes it background, which not all images of regions have.
+A piece is a component connected across faces. A removed one gets the class that it
+borders on most. nnU-Net (Isensee et al., Nature Methods 2021), whose rule decides where
+only the largest is kept, makes it background, which not all images of regions have.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from napari_unet.core.settings import Segmentation
 
-# By fewer slices or volumes it is not judged which pieces to keep.
+# Fewest slices or volumes by which it is decided which pieces to keep.
 _FEWEST_PARTS = 2
-# A smaller gain of the Dice coefficient is chance.
+# A smaller gain of the Dice coefficient is taken for chance.
 _GAIN = 0.01
 
 
@@ -36,12 +36,12 @@ def region_classes(classes: int, cell_classes: Sequence[int]) -> tuple[int, ...]
 def tidy(
     classes: NDArray[np.uint8], settings: Segmentation, regions: Sequence[int]
 ) -> NDArray[np.uint8]:
-    """Return the classes of a plane or volume without the pieces that are to go.
+    """Return the classes of a plane or volume with the unwanted pieces removed.
 
-    Each becomes the class that it has the longest border with, background or another
-    region; background where it borders on cells alone. One that fills all stays.
-    Classes are tidied in their order: what becomes of a piece counts for those after
-    it. `regions` are the classes whose pieces may go.
+    Each gets the class that it has the longest border with, background or another
+    region; background where it borders on cells alone. One that fills the whole field
+    stays. Classes are done in their order: those after it see what a piece became.
+    `regions` are the classes whose pieces may be removed.
     """
     others = np.array([0, *regions], np.uint8)
     for k in regions:
@@ -64,7 +64,7 @@ def _borders(
     classes: NDArray[np.uint8],
     others: NDArray[np.uint8],
 ) -> NDArray[np.int64]:
-    """Count the faces between each piece that goes and some classes."""
+    """Count the faces between each removed piece and some classes."""
     place = np.full(256, -1)
     place[others] = np.arange(len(others))
     around = place[classes]
@@ -85,12 +85,12 @@ def choose_largest(
     settings: Segmentation,
     regions: Sequence[int],
 ) -> tuple[Segmentation, dict[int, tuple[float, float]]]:
-    """Keep only the largest piece of those classes that gain by it: nnU-Net's rule.
+    """Keep only the largest piece of the classes that gain by it: nnU-Net's rule.
 
-    `parts` are probabilities (classes, [z,] y, x) and the annotated classes of slices
-    or volumes as a whole, at least two, that were not learnt from. A class gains where
-    its mean Dice coefficient rises by 0.01, and that of no other class falls. Returned
-    are the settings, and of each class that gains its coefficient before and after.
+    `parts` are probabilities (classes, [z,] y, x) and the annotated classes of whole
+    slices or volumes, at least two, that were not trained on. A class gains where its
+    mean Dice coefficient rises by 0.01, and that of no other class falls. Returned are
+    the settings, and of each class that gains its coefficient before and after.
     """
     gains: dict[int, tuple[float, float]] = {}
     if len(parts) < _FEWEST_PARTS:

@@ -1,4 +1,4 @@
-"""Cells as points: where each is, of which class, and how sure that is.
+"""Cells as points: position, class and confidence of each.
 
 What the U-Net plugin of Fiji calls detection (Falk et al. 2019), of the cells of
 `core.cells.instances` in place of connected areas.
@@ -33,7 +33,7 @@ CONFIDENCE = "confidence"
 def cell_points(
     cells: Image, image: Image, classes: Sequence[ClassInfo], probabilities: Image
 ) -> Generator[None, None, Columns]:
-    """Make a point of each cell, of a stack one in all its slices; part by part.
+    """Make a point of each cell, in a stack one through all slices; in parts.
 
     Parameters
     ----------
@@ -49,20 +49,20 @@ def cell_points(
     Yields
     ------
     None
-        After each part. What is returned is a table: `label` and `t`, by which rows
-        join other tables of the cells, `class`, `confidence`, and the place along `z`,
-        `y` and `x`, in pixels from 0, the centre of the first, and from there in
+        After each part. A table is returned: `label` and `t`, by which rows can be
+        joined with other tables of the cells, `class`, `confidence`, and the position
+        along `z`, `y` and `x`, in pixels from the centre of the first, and in
         micrometres (`z_um`, ...) as far as the pixel size is known.
 
     Raises
     ------
     ValueError
-        No class is of cells.
+        There is no class of cells.
 
     Notes
     -----
     A cell's class is the one of the highest mean probability in it, which is the
-    confidence. Its place is the mean of its pixels' centres, each weighted with the
+    confidence. Its position is the mean of its pixels' centres, weighted with the
     probability of that class.
     """
     kinds = cell_classes(classes)

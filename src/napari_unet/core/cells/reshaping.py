@@ -1,9 +1,9 @@
-"""Cells of a plane merged, split, added and drawn anew, as a stroke says.
+"""Merging, splitting, adding and redrawing cells of a plane by a stroke.
 
 Everywhere `cells` are ids (y, x), 0 where there is none, and a `path` is an array of
-points (n, 2), y and x in pixels: what a hand drew, in its order. All return the plane
-as it is to be; other cells keep their pixels. A ValueError says, in a sentence for
-people, why a stroke does nothing.
+points (n, 2), y and x in pixels: as drawn, in order. All return the changed plane;
+other cells keep their pixels. A ValueError says, in a sentence for people, why a stroke
+does nothing.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NONE_OUTLINED = "There is no cell in this outline to be drawn anew: add one ins
 def window(cells: Ids, path: Path, margin: int) -> Box:
     """Return a part of a plane that holds a path and the cells it touches, whole.
 
-    `margin` is how many pixels are around them. What of a cell lies apart from the rest
-    of it may be outside.
+    `margin` is in pixels around them. Parts of a cell that are not connected with the
+    rest may be outside.
     """
     points = np.clip(np.round(path).astype(int), 0, np.array(cells.shape) - 1)
     low, high = points.min(axis=0), points.max(axis=0) + 1
@@ -60,14 +60,14 @@ def window(cells: Ids, path: Path, margin: int) -> Box:
 
 
 def cells_under(cells: Ids, path: Path) -> list[int]:
-    """Return the ids that a path touches, in the order in which it does."""
+    """Return the ids that a path touches, in that order."""
     touched = cells[_line(path, cells.shape)]
     ids, first = np.unique(touched, return_index=True)
     return [int(i) for i in ids[np.argsort(first)] if i > 0]
 
 
 def merged(cells: Ids, ids: Sequence[int]) -> Ids:
-    """Make one cell of several, under the first id; the gap between them is closed."""
+    """Merge cells under the first id; the gap between them is closed."""
     if len(ids) < 2:
         raise ValueError(_ONE_CELL if ids else NO_CELL)
     first, *others = ids
@@ -94,10 +94,10 @@ def neighbour(cells: Ids, id_: int, reach: int = 3) -> int:
 
 
 def split(cells: Ids, path: Path, fresh: int) -> Ids:
-    """Part the cell that a line crosses; the largest part keeps the id.
+    """Split the cell that a line crosses; the largest part keeps the id.
 
     The others get `fresh` and the ids after it. A line that ends within the cell is
-    drawn out to its rim.
+    extended to its edge.
     """
     ids = cells_under(cells, path)
     if not ids:
@@ -114,7 +114,7 @@ def split(cells: Ids, path: Path, fresh: int) -> Ids:
 
 
 def added(cells: Ids, path: Path, fresh: int, radius: float) -> Ids:
-    """Put a new cell where a stroke goes around; a mere click makes a disc."""
+    """Add a cell of the area that a stroke encloses; a click adds a disc."""
     new = _outlined(path, cells.shape, radius) & (cells == 0)
     if not new.any():
         raise ValueError(_NO_ROOM)
@@ -124,7 +124,7 @@ def added(cells: Ids, path: Path, fresh: int, radius: float) -> Ids:
 
 
 def redrawn(cells: Ids, path: Path) -> Ids:
-    """Give the cell that most of an outline lies on the shape of the outline."""
+    """Give the cell that most of a stroke's area lies on that area as its shape."""
     shape = _outlined(path, cells.shape, 0)
     counts = np.bincount(cells[shape & (cells > 0)])
     if not counts.size:
@@ -138,7 +138,7 @@ def redrawn(cells: Ids, path: Path) -> Ids:
 def _line(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
     """Return the pixels on a path, those within the plane, in its order.
 
-    One follows another by a side or a corner.
+    Consecutive ones touch at a side or a corner.
     """
     steps = np.abs(np.diff(path, axis=0)).max(axis=1, initial=0)
     at = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 1e-9))])
@@ -150,9 +150,9 @@ def _line(path: Path, shape: tuple[int, ...]) -> tuple[NDArray[np.intp], ...]:
 
 
 def _outlined(path: Path, shape: tuple[int, ...], radius: float) -> Mask:
-    """Return what a stroke goes around, with the stroke itself, or the disc of a click.
+    """Return the area that a stroke encloses, with the stroke, or the disc of a click.
 
-    It is closed by a straight line; holes that a wavy hand leaves are filled.
+    It is closed by a straight line; holes between its waves are filled.
     """
     result = np.zeros(shape, bool)
     if radius > 0 and np.ptp(path, axis=0).max() < 1:
@@ -164,7 +164,7 @@ def _outlined(path: Path, shape: tuple[int, ...], radius: float) -> Mask:
 
 
 def _drawn_out(path: Path, shape: tuple[int, ...]) -> Path:
-    """Return a path with straight ends that reach beyond the plane."""
+    """Extend a path at both ends by straight lines that reach beyond the plane."""
     far = float(sum(shape))
     ends = []
     for end, inner in ((path[0], path), (path[-1], path[::-1])):
@@ -175,7 +175,7 @@ def _drawn_out(path: Path, shape: tuple[int, ...]) -> Path:
 
 
 def _parts(cell: Mask, drawn: Mask) -> NDArray[np.integer]:
-    """Number the parts of a cell beside a line; its own pixels go to the nearest."""
+    """Number the parts beside a line in a cell; the line's pixels go to the nearest."""
     box = around(cell)
     parts = np.zeros(cell.shape, np.int32)
     if box is None:
@@ -190,7 +190,7 @@ def _parts(cell: Mask, drawn: Mask) -> NDArray[np.integer]:
 
 
 def _numbered(cells: Ids, id_: int, parts: NDArray[np.integer], fresh: int) -> Ids:
-    """Give the parts of a cell their ids: the largest keeps that of the cell."""
+    """Assign ids to the parts of a cell: the largest keeps the cell's."""
     areas = np.bincount(parts.reshape(-1))[1:]
     ids = np.zeros(areas.size + 1, np.int32)
     largest = int(areas.argmax()) + 1
@@ -201,7 +201,7 @@ def _numbered(cells: Ids, id_: int, parts: NDArray[np.integer], fresh: int) -> I
 
 
 def _gap(one: Mask, other: Mask) -> Mask:
-    """Return what lies between two cells where they are nearest."""
+    """Return the gap between two cells where they are nearest."""
     far = [ndimage.distance_transform_edt(~cell) for cell in (one, other)]
     reach = float(far[0][other].min()) / 2 + 1
     # a closing by a disc, with room for it to go beyond the plane

@@ -1,4 +1,4 @@
-"""How cells and regions are best found in what a network says, judged by annotation."""
+"""Settings that find cells and regions best in a network's output, by annotation."""
 
 from __future__ import annotations
 
@@ -24,35 +24,36 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_set import HeldOut
 
 OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Overlaps (IoU) that a cell must reach to be right."""
+"""Overlaps (IoU) from which a cell counts as found."""
 
-# Of the typical size: below this share an object found is no cell.
+# Share of the typical size below which a found object is not a cell.
 _SMALLEST = 0.1
 # Where a cell's half width drops by this share of the typical radius, and by that share
 # of the half width of the smaller part, it is split; see docs/recipe.md.
 _WAIST, _NECK = 0.15, 0.25
-# From strokes a network does not learn what parts cells that touch: waists tell more.
+# From strokes a network does not learn the gaps between touching cells, so narrower
+# waists split them.
 _WAIST_OF_STROKES, _NECK_OF_STROKES = 0.08, 0.1
 _THRESHOLDS = (0.4, 0.5, 0.6)
-# Waists at which cells are split: so many times `min_distance`, and `neck`.
+# Waists at which cells are split: factors of `min_distance`, and `neck`.
 _SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
-# Smallest cells: so many times `min_size`.
+# Factors of `min_size`.
 _SIZES = (0.3, 0.5, 1.5)
-# Fewer cells than this say nothing.
+# Fewer cells are not enough to choose by.
 _FEWEST = 20
 # Reaches of edges in the image, in pixels.
 _EDGES = (2.0, 4.0, 8.0)
-# A smaller gain is chance: of the precision or the overlap, and in cells.
+# Smaller gains are taken for chance: of the precision or overlap, and in cells.
 GAIN, CELLS_WON = 0.01, 3
-# What loses more in one part of the held-out annotation fits the others by chance, such
-# as an image unlike all that were learnt.
+# Most that a part of the held-out annotation may lose: one image unlike the others must
+# not decide.
 _LOSS = 0.005
 
 
 def usual_settings(
     size: float | None, ndim: int, *, strokes: bool = False
 ) -> Segmentation:
-    """Return how cells are found until held-out cells show better: by their size.
+    """Return the settings that are used until held-out cells show better ones: by size.
 
     `size` is that of a typical cell in pixels (voxels), None if it is not known;
     `strokes` says whether the network learnt from strokes inside of the cells.
@@ -68,7 +69,7 @@ def usual_settings(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """What a network says of an annotated part of an image, and what is true."""
+    """A network's output for an annotated part of an image, and the annotation."""
 
     probabilities: NDArray[np.float32]  # (classes, [z,] y, x)
     cells: NDArray[np.int32]  # annotated ones, 0 elsewhere
@@ -78,7 +79,7 @@ class Judged:
     def found(
         self, settings: Segmentation, cell_classes: Sequence[int]
     ) -> NDArray[np.int32]:
-        """Find cells, those only that lie mostly where something is annotated."""
+        """Find cells; only those that lie mostly where something is annotated."""
         cells = segment_instances(
             self.probabilities,
             settings,
@@ -88,9 +89,9 @@ class Judged:
         return mostly_within(cells, self.known).astype(np.int32)
 
     def true(self, smallest: int) -> NDArray[np.int32]:
-        """Return the annotated cells but for slivers cut off by the part's edge.
+        """Return the annotated cells except small ones cut off by the part's edge.
 
-        Specks in the middle count: who annotates them wants them found.
+        Small ones in the middle count: whoever annotates them wants them found.
         """
         (cells,) = numbered([self.cells])
         keep = (sizes(cells) >= smallest) | ~at_edge(cells)
@@ -98,20 +99,20 @@ class Judged:
 
 
 def count(parts: Sequence[Judged], smallest: int) -> int:
-    """Return the number of annotated cells that something can be judged by."""
+    """Return the number of annotated cells that settings can be judged by."""
     return sum(len(np.unique(part.true(smallest))) - 1 for part in parts)
 
 
 def choose_settings(
     parts: Sequence[Judged], settings: Segmentation, cell_classes: Sequence[int]
 ) -> Iterator[Segmentation]:
-    """Find the threshold, the waists and the smallest size at which most are right.
+    """Choose the threshold, the waists and the smallest size that find most cells.
 
     One after the other, each with the best of those before, judged by the average
     precision at overlaps of 0.5 to 0.9: the mean over the cells has to gain, and no
-    part may lose. The best so far is yielded after each that was tried: `settings`
-    where there are fewer than 20 cells, or nothing is better by 0.01 and by three
-    cells. `parts` are not learnt from.
+    part may lose. The best so far is yielded after each trial: `settings` where there
+    are fewer than 20 cells, or nothing is better by 0.01 and by three cells. `parts`
+    are not trained on.
     """
     true = [part.true(settings.min_size) for part in parts]
     cells = np.array([len(np.unique(one)) - 1 for one in true])
@@ -151,7 +152,7 @@ def choose_settings(
 def along_edges(
     judged: Judged, part: HeldOut, settings: Segmentation
 ) -> NDArray[np.float32]:
-    """Return what a network says of a part, smoothed along the edges in its image."""
+    """Return the network's output for a part, smoothed along the edges in its image."""
     reach = edge_reach(settings, judged.spacing)
     if not any(reach):
         return judged.probabilities
@@ -162,11 +163,11 @@ def along_edges(
 def choose_edges(
     parts: Sequence[Judged], held_out: Sequence[HeldOut], settings: Segmentation
 ) -> Iterator[tuple[Segmentation, float, float]]:
-    """Find whether the borders of regions are to follow edges, and from how far.
+    """Choose whether the borders of regions follow edges, and from how far.
 
-    Judged by the mean IoU of the classes in `parts`, what a network says of `held_out`:
+    Judged by the mean IoU of the classes in `parts`, a network's output for `held_out`:
     it has to gain 0.01, and no part may lose. The best so far is yielded after each
-    that was tried, with the mean before and with it.
+    trial, with the mean before and with it.
     """
 
     def overlaps(tried: Segmentation) -> NDArray[np.float64]:

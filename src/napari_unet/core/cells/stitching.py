@@ -2,8 +2,8 @@
 
 Each block is segmented with a margin around it and keeps the cells of its core, under
 ids of its own. Where the window of a block reaches into the cores of blocks before it,
-both have labelled the same pixels: parts of cells that lie on each other there are one
-cell. Blocks may be done in any order; `core.cells.merging` gives the numbers.
+both have labelled the same pixels: parts of cells that overlap there are one cell.
+Blocks may be done in any order; `core.cells.merging` assigns the ids.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.blocks import Block
 
-# Share of the smaller of two parts, in the pixels compared, from which they are one.
+# Overlap, as a share of the smaller part in the pixels compared, from which two parts
+# are one cell.
 _ALIKE = 0.5
 
 
@@ -42,12 +43,12 @@ class Parts:
 def split_off(
     cells: NDArray[np.int32], block: Block, shape: Sequence[int], reach: int
 ) -> tuple[NDArray[np.uint32], Parts, NDArray[np.uint32]]:
-    """Return the parts of cells in a block's core, and what of them is beside it.
+    """Return the parts of cells in a block's core, and their pixels beside it.
 
     `cells` were found in the block's window, `shape` is that of the field. The first
     array has the ids of the core; the last, of the shape of `block.around(reach)`, the
-    same ids beside the core and 0 in it. So far around the core, in pixels, cells are
-    compared: more than the widest gap between pixels of one cell.
+    same ids beside the core and 0 in it. Cells are compared up to `reach` pixels around
+    the core, which is more than the widest gap between pixels of one cell.
     """
     core = np.ascontiguousarray(cells[block.inner])
     first = np.full(int(cells.max(initial=0)) + 1, -1, np.int64)
@@ -72,11 +73,11 @@ def split_off(
 def on_each_other(
     ids: NDArray[np.integer[Any]], before: NDArray[np.integer[Any]]
 ) -> NDArray[np.int64]:
-    """Return pairs, (pairs, 2), of parts of which one covers most of the other.
+    """Return the pairs of parts, (pairs, 2), of which one covers most of the other.
 
-    `ids` are those of a block beside its core, `before` those that the blocks before it
-    have in their cores there, and 0 elsewhere. Where two windows disagree by a few
-    pixels, neighbours touch the same part; they must not become one cell by that.
+    `ids` are those of a block beside its core, `before` those of the blocks before it
+    in their cores, and 0 elsewhere. Where two windows disagree by a few pixels,
+    neighbouring cells overlap the same part; that must not make them one cell.
     """
     overlaps = count_overlaps(before, ids)
     known, of_known = np.unique(before, return_counts=True)

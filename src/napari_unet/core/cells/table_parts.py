@@ -1,4 +1,4 @@
-"""Parts of tables of cells, several put together, and how sizes are spread."""
+"""Rows of tables of cells, tables combined, and histograms of sizes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.measurements import Columns
 
 SIZES = ("volume_um3", "volume_px", "area_um2", "area_px")
-"""Columns that say how large a cell is, the one that says most first."""
+"""Columns of the size of a cell, the most informative first."""
 
 _CENTROIDS = ("centroid_z_px", "centroid_y_px", "centroid_x_px")
-# Pixels by which another threshold moves the centroid of a cell, at the most.
+# Most pixels by which another threshold moves the centroid of a cell.
 _MOVED = 4.0
 
 
 def rows_in_slice(table: Columns, t: int, z: int) -> NDArray[np.intp]:
-    """Return the numbers of the rows whose cells are seen in a slice."""
+    """Return the numbers of the rows whose cells a slice shows."""
     seen = table["t"] == t
     if "slices" in table:
         first = table["bbox_z_px"]
@@ -31,10 +31,9 @@ def rows_in_slice(table: Columns, t: int, z: int) -> NDArray[np.intp]:
 
 
 def together(tables: Mapping[str, Columns]) -> Columns:
-    """Put tables of images under each other, with the names in a column in front.
+    """Concatenate tables of images, with a first column of their names.
 
-    Only columns that all have: grey values of a second channel, or a pixel size, may be
-    known of some alone.
+    Only columns that all have: some may have a second channel, or no pixel size.
     """
     full = {name: table for name, table in tables.items() if table}
     if not full:
@@ -49,9 +48,9 @@ def together(tables: Mapping[str, Columns]) -> Columns:
 
 
 def row_near(table: Columns, before: Columns, row: int) -> int | None:
-    """Return where a row of a table of before is now; None if its cell is gone.
+    """Find a row of an earlier table in a new one; None if its cell is gone.
 
-    Ids may be others. Its centroid has moved by some pixels at the most.
+    Ids may have changed; the centroid has moved by a few pixels at most.
     """
     if not table or ("image" in table) != ("image" in before):
         return None
@@ -65,17 +64,17 @@ def row_near(table: Columns, before: Columns, row: int) -> int | None:
 
 
 def size_column(table: Columns) -> str:
-    """Return the column that says how large cells are; empty if there is none."""
+    """Return the column of the size of cells; empty if there is none."""
     return next((name for name in SIZES if name in table), "")
 
 
 def histogram(
     values: NDArray[np.number], most: int = 24
 ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Count values in classes of one width: the counts, and the edges, one more.
+    """Return a histogram: counts in bins of equal width, and their edges, one more.
 
-    As many classes as the root of the number of values, at most `most`: with few cells
-    a finer one would show chance.
+    There are as many bins as the square root of the number of values, at most `most`:
+    with few cells finer ones would show noise.
     """
     classes = int(np.clip(np.ceil(np.sqrt(len(values))), 1, most))
     counts, edges = np.histogram(values, classes)

@@ -1,9 +1,9 @@
 """One id for a cell through the frames of a movie: by overlap and distance.
 
-A plain linker, no tracker: the cells of two frames are assigned to each other at the
-least cost in all, as in Jaqaman et al. 2008 (Nature Methods 5:695-702) but without
-their models of motion, merging and splitting. What is segmented wrongly stays wrong: a
-cell that falls into two for some frames is told as a division.
+Frame-to-frame linking: the cells of two frames are assigned to each other at the lowest
+total cost, as in Jaqaman et al. 2008 (Nature Methods 5:695-702) but without their
+models of motion, merging and splitting. Errors of segmentation stay: a cell that is
+split in two for some frames is reported as a division.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Field, Image
 
 DEFAULTS = Segmentation()
-# A link costs 0 (the same pixels) to 2 (no overlap, as far as cells may go); to leave
-# both of its cells alone costs twice this.
+# A link costs 0 (the same pixels) to 2 (no overlap, as far apart as allowed); leaving
+# both of its cells unlinked costs twice this.
 _ALONE = 1.0
 # Daughters are alike: the smaller one has at least this share of the other's pixels.
 # The middle between both is at most this share of their distance from where their
 # mother was. Both are chosen by the eight divisions in DIC-C2DH-HeLa's sequence 01.
 _ALIKE, _ASIDE = 1 / 3, 0.35
-# What is read of a frame at a time, in pixels, and the chunk that it is stored in.
+# Pixels of a frame that are read at a time, and the chunk that it is stored in.
 _PLANE, _VOLUME, _CHUNK = (2048, 2048), (8, 1024, 1024), 512
 
 
@@ -49,8 +49,8 @@ class Tracks:
     # (rows, 2 + axes): track, frame and centroid ([z,] y, x) of each cell of each
     # frame, in pixels, by track and frame: napari's Tracks
     points: NDArray[np.float64]
-    parents: Mapping[int, int]  # the track that one came from by division
-    # of each frame its ids, ascending with 0, and the track of each
+    parents: Mapping[int, int]  # parents of tracks that came from a division
+    # for each frame its ids, ascending with 0, and the track of each
     _names: tuple[tuple[NDArray[np.int64], NDArray[np.int32]], ...]
 
     @property
@@ -59,7 +59,7 @@ class Tracks:
         return max((int(tracks.max()) for _, tracks in self._names), default=0)
 
     def rename(self, t: int, ids: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Return the tracks of cells that have their ids of a frame."""
+        """Replace the ids of a frame by those of the tracks."""
         known, tracks = self._names[t]
         return tracks[positions(known, ids)]
 
@@ -73,7 +73,7 @@ def track_cells(cells: Image, settings: Segmentation = DEFAULTS) -> Tracks:
         Ids without channels. Equal ids in two frames mean nothing: cells that were
         followed before are followed to the same tracks again.
     settings : Segmentation
-        Of which `track_distance` counts, here in pixels of the image, the finest axis'.
+        Only `track_distance` matters, here in pixels of the finest axis.
 
     Notes
     -----
@@ -85,7 +85,8 @@ def track_cells(cells: Image, settings: Segmentation = DEFAULTS) -> Tracks:
     than it was, alike in size, and it was in the middle between them: then both have
     ids of their own, and it as parent.
 
-    Memory does not grow with the frames, but for some dozen bytes for each cell.
+    Memory does not grow with the number of frames, except for some dozen bytes for each
+    cell.
     """
     frames = track_frames(cells, settings)
     while True:
@@ -198,7 +199,7 @@ class _Tracker:
     def _divided(
         self, t: int, new: _Pairs, linked: _Pairs
     ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-        """Find daughters: those that their mothers go on as, others, and the mothers.
+        """Find divisions: daughters linked to their mothers, other daughters, mothers.
 
         `new` are pairs with cells that appear, `linked` those of the same cell.
         """
@@ -250,7 +251,7 @@ class _Tracker:
         return reach
 
     def _overlaps(self, t: int, later: int) -> Sequence[NDArray[np.int64]]:
-        """Return the numbers of cells that lie on each other, and the pixels shared."""
+        """Return the pairs of cells that overlap, and the pixels shared."""
         first, second, shared = add_overlaps(
             [
                 count_overlaps(self._numbered(t, box), self._numbered(later, box))
@@ -292,7 +293,7 @@ def _frame(labels: Field, boxes: Sequence[Box]) -> _Frame:
 def _near(
     before: NDArray[np.float64], after: NDArray[np.float64], reach: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the pairs of points no farther apart than the reach of the first."""
+    """Return the pairs of points at most the reach of the first apart."""
     from scipy.spatial import KDTree  # slow to import
 
     if not (len(before) and len(after)):
@@ -303,7 +304,7 @@ def _near(
 
 
 def _assigned(pairs: _Pairs) -> NDArray[np.bool_]:
-    """Choose the pairs, no cell in two, of the least cost together with those alone."""
+    """Choose links at the lowest total cost, unlinked cells included, none twice."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
@@ -312,14 +313,14 @@ def _assigned(pairs: _Pairs) -> NDArray[np.bool_]:
     first, rows = np.unique(pairs.first, return_inverse=True)
     second, columns = np.unique(pairs.second, return_inverse=True)
     n, m = first.size, second.size
-    # beside the cells a stand-in for each: who stays alone goes to its own, and the
-    # stand-ins of two that are linked to each other
+    # each cell has a dummy: an unlinked cell is matched with its own, and the dummies
+    # of two linked cells with each other
     weights = [pairs.cost, np.zeros(pairs.cost.size), np.full(n + m, _ALONE)]
     at = [rows, n + columns, np.arange(n + m)]
     to = [columns, m + rows, np.arange(m, m + n), np.arange(m)]
     # older scipy matches tables with indices of 32 bits only
     places = np.concatenate(at, dtype=np.int32), np.concatenate(to, dtype=np.int32)
-    # an edge without weight would be none; all matchings have as many edges
+    # an edge of weight 0 would be no edge; all matchings have as many edges
     table = csr_array((np.concatenate(weights) + 1, places), shape=(n + m, m + n))
     _, chosen = min_weight_full_bipartite_matching(table)
     taken: NDArray[np.bool_] = chosen[rows] == columns
@@ -327,7 +328,7 @@ def _assigned(pairs: _Pairs) -> NDArray[np.bool_]:
 
 
 def _mutual_best(pairs: _Pairs) -> NDArray[np.intp]:
-    """Return the pairs whose cells have no cheaper one, of equal ones the first."""
+    """Return the pairs that are cheapest for both cells, of equal ones the first."""
     best = np.lexsort((pairs.second, pairs.first, pairs.cost))
     of_first = np.unique(pairs.first[best], return_index=True)[1]
     of_second = np.unique(pairs.second[best], return_index=True)[1]

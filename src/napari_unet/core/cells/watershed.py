@@ -2,9 +2,9 @@
 
 Pixels are flooded from the highest to the lowest. Where two basins meet, the lower one
 is kept apart only if its peak stands high enough above the saddle; else it is a bump of
-the other. So seeds are never searched for on their own, and the cost is that of sorting
-the pixels by 16-bit height, linear in their number. That is several times faster than
-`skimage.segmentation.watershed`, which needs seeds besides (`python -m benchmarks.speed
+the other. So no seeds have to be found beforehand, and the cost is that of sorting the
+pixels by 16-bit height, linear in their number. That is several times faster than
+`skimage.segmentation.watershed`, which needs seeds (`python -m benchmarks.speed
 kernels` measures it).
 """
 
@@ -108,7 +108,7 @@ def _from_high_to_low(levels: NDArray[np.uint16]) -> NDArray[np.int64]:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _root(parent: NDArray[np.int32], basin: int) -> int:
-    """Basin that this one was merged into, shortening the way for the next call."""
+    """Return the basin that this was merged into; the path is shortened for later."""
     while parent[basin] != basin:
         parent[basin] = parent[parent[basin]]
         basin = parent[basin]
@@ -128,7 +128,7 @@ def _meet(
     if peak[low] > peak[high]:
         low, high = high, low
     top = _HEIGHTS[peak[low]]
-    # two maxima of one plateau are never two cells
+    # maxima on one plateau are never two cells
     if peak[low] > level and top - _HEIGHTS[level] >= max(least[0], least[1] * top):
         return basins[0]
     parent[low] = high
