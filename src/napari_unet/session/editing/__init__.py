@@ -1,1 +1,1 @@
-"""Cells edited by click and key, in predictions and in annotation alike."""
+"""Editing cells by click and key, in predictions and in annotation alike."""

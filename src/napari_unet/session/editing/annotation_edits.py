@@ -1,4 +1,4 @@
-"""Edits of painted cells, and what of predicted ones goes into the annotation."""
+"""Edits of painted cells, and copying of predicted ones into the annotation."""
 
 from __future__ import annotations
 
@@ -79,7 +79,8 @@ class AnnotationEdits:
     ) -> tuple[int, Callable[[Way], None]]:
         """Copy cells of a slice, and background, where nothing is annotated.
 
-        How many cells were copied is returned, and what undoes (0) or repeats (1) it.
+        Returns how many cells were copied, and a function that undoes (0) or repeats
+        (1) it.
 
         Parameters
         ----------
@@ -87,9 +88,9 @@ class AnnotationEdits:
         ids : collection of int
             Those to copy.
         background : ndarray of bool, shape (y, x)
-            Where no cell is.
+            Where there is background.
         box : pair of slices, optional
-            The part of the slice that cells and background are; all unless given.
+            The part of the slice that cells and background cover; all unless given.
         """
         before = self._plane(image_id, t, z, box)
         edits, number = self._annotating.label_edits, 0
@@ -107,7 +108,7 @@ class AnnotationEdits:
         values = before[at], after[at]
 
         def turn(way: Way) -> None:
-            """Only where nothing else was painted since."""
+            """Undo or repeat it where nothing else was painted since."""
 
             def back(painted: Annotation) -> NDArray[np.int32]:
                 labels = painted.labels.astype(np.int32)
@@ -136,7 +137,7 @@ class AnnotationEdits:
     def _record_classes(
         self, image_id: str, class_of: dict[int, int], done: Reshaped, fresh: int
     ) -> None:
-        """Give new cells the class of what they were parted from, or the brush's."""
+        """Give new cells the class of the cell they were split from, or the brush's."""
         new: dict[int, int] = {}
         for id_ in done.ids:
             if id_ >= fresh:

@@ -1,4 +1,4 @@
-"""A tool in the canvas in place of napari's: clicks and strokes, and no paint."""
+"""A tool in the canvas in place of napari's: takes clicks and strokes."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
     from napari_unet.session.editing.tools import Tool
 
-# Pixels of the screen that a hand moves the mouse in a click.
+# Pixels of the screen that the mouse may move in a click.
 _STILL = 4
 
 
 class CanvasTool:
     """Takes clicks and strokes of the left button in the canvas.
 
-    While it does, all tools of the active layer rest, whichever layer that is. With a
+    Meanwhile all tools of the active layer are off, whichever layer that is. With a
     tool that draws, dragging does not move the canvas.
     """
 
     drawn = Signal(list)
-    """Points of the world that the mouse went through; one if it was a click."""
+    """Path of the mouse in world coordinates; one point if it was a click."""
     traced = Signal(list)
-    """Points of the canvas (x, y) of the stroke so far; none when it ended."""
+    """Points (x, y) of the canvas of the stroke so far; none when it ended."""
     stopped = Signal()
-    """Another tool was chosen, with which a click does something else."""
+    """Another tool was chosen in napari."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -42,7 +42,7 @@ class CanvasTool:
         self.tool: Tool | None = None
 
     def take(self, tool: Tool | None) -> None:
-        """Use a tool from now on; None leaves the mouse to napari."""
+        """Activate a tool; None leaves the mouse to napari."""
         before, self.tool = self.tool, tool
         callbacks = self._viewer.mouse_drag_callbacks
         active = self._viewer.layers.selection.events.active
@@ -58,7 +58,7 @@ class CanvasTool:
 
     @contextmanager
     def own_changes(self) -> Iterator[None]:
-        """A layer that is made or painted in takes up the brush: not while editing."""
+        """Keep a layer from activating its brush when it is made or painted in."""
         before, self._busy = self._busy, True
         try:
             yield
@@ -68,7 +68,7 @@ class CanvasTool:
                 self._on_active()
 
     def _rest(self) -> None:
-        """A click must not paint as well."""
+        """Switch off the tools of the active layer, or a click would paint as well."""
         layer = self._followed
         if layer is not None and self.tool is not None:
             before, self._busy = self._busy, True

@@ -48,7 +48,7 @@ _NOT_IN_3D = "Cells are edited in slices: show them in 2-D first."
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aim:
-    """What the next edit is done to: a slice of an image, predicted or painted."""
+    """The target of the next edit: a slice of an image, predicted or painted."""
 
     target: Target
     image: ProjectImage
@@ -61,7 +61,7 @@ class Aim:
 class CellEditor:
     """Edits the cells of the active layer: predicted or painted ones.
 
-    Where another layer is active, what the tool was taken up for counts.
+    Where another layer is active, the tool acts on what it was activated for.
     """
 
     changed = Signal()
@@ -69,7 +69,7 @@ class CellEditor:
     message = Signal(str, str)
     """A level and a sentence."""
     pointed = Signal(object)
-    """A point of the world, to which the pointer is to go."""
+    """A point in world coordinates that the pointer is to go to."""
 
     def __init__(
         self,
@@ -90,10 +90,10 @@ class CellEditor:
         self.canvas = CanvasTool(viewer)
         self._stepper = Stepper(self.predicted)
         self._target: Target = "cells"
-        # the step that is being looked for, and one that was asked for meanwhile
+        # the step that is being searched, and one requested meanwhile
         self._step: Generator[None, None, Step | None] | None = None
         self._step_more = 0
-        # at which of how many cells the last step ended, in words
+        # position of the last step among the cells, in words
         self.stepped = ""
         self.canvas.drawn.connect(self._on_drawn)
         self.canvas.stopped.connect(self.put_away)
@@ -104,7 +104,7 @@ class CellEditor:
 
     @property
     def tool(self) -> Tool | None:
-        """What a click or stroke in the canvas does; None if that is napari's."""
+        """The active tool in the canvas; None if it is napari's."""
         return self.canvas.tool
 
     @property
@@ -115,9 +115,9 @@ class CellEditor:
         return self._active_role() or self._target
 
     def take(self, name: ToolName, target: Target | None = None) -> None:
-        """Use a tool in the canvas from now on, on what is active unless given.
+        """Activate a tool in the canvas, on the active layer unless given.
 
-        ValueError if there is nothing to use it on.
+        ValueError if there is nothing to edit.
         """
         self._target = target or self.target
         tool = BY_NAME[name]
@@ -137,14 +137,14 @@ class CellEditor:
         self.changed.emit()
 
     def toggle(self, name: ToolName, target: Target | None = None) -> None:
-        """Take up a tool, or put it away if it is in use."""
+        """Activate a tool, or deactivate it if it is active."""
         if self.tool is BY_NAME[name] and target in (None, self._target):
             self.put_away()
         else:
             self.take(name, target)
 
     def use(self, name: ToolName, points: Sequence[Sequence[float]]) -> None:
-        """Edit cells along points of the world; one is a click.
+        """Edit cells along a path in world coordinates; one point is a click.
 
         ValueError says why nothing is done, OSError that the disk is full.
         """
@@ -164,10 +164,10 @@ class CellEditor:
         self.changed.emit()
 
     def use_looked_at(self) -> int:
-        """Use what was edited in the slice in view as annotation.
+        """Copy what was edited in the slice in view into the annotation.
 
-        Held cells become cells, whose number is returned, and where people said that
-        there is none, background. ValueError if nothing was.
+        Accepted and edited cells become cells, whose number is returned, and where
+        there is none in truth, background. ValueError if nothing was edited.
         """
         aim = self._aim("cells")
         results = aim.results
@@ -187,7 +187,7 @@ class CellEditor:
         return number
 
     def use_slice(self) -> int:
-        """Use all predicted cells of the slice in view as annotation; return how many.
+        """Copy the predicted cells in view to the annotation; return how many.
 
         ValueError if there are none.
         """
@@ -204,7 +204,7 @@ class CellEditor:
         return number
 
     def forget(self) -> None:
-        """Let the cells of the slice in view be as they were found."""
+        """Discard the edits of the slice in view."""
         aim = self._aim("cells")
         if aim.results is not None and not self.predicted.forget(
             aim.results, aim.t, aim.z
@@ -213,11 +213,11 @@ class CellEditor:
         self.changed.emit()
 
     def undo(self) -> None:
-        """Take the last edit of the predicted cells in view back."""
+        """Undo the last edit of the predicted cells in view."""
         self._turn("Undone", self.predicted.undo)
 
     def redo(self) -> None:
-        """Do again what was undone last."""
+        """Redo what was undone last."""
         self._turn("Done again", self.predicted.redo)
 
     def step(self, by: int) -> None:
@@ -249,7 +249,7 @@ class CellEditor:
         where = {"t": aim.t, "z": aim.z, "y": step.point[0], "x": step.point[1]}
         axes = aim.image.annotation_axes
         world = aim.layer.data_to_world([where[axis] for axis in axes])
-        # the viewer may have axes that the layer has not
+        # the viewer may have axes that the layer lacks
         there = (*self._viewer.dims.point[: -len(world)], *map(float, world))
         self._viewer.cursor.position = there
         self.pointed.emit(there)
@@ -273,15 +273,15 @@ class CellEditor:
         self._use_here("merge")
 
     def split(self) -> None:
-        """Take up the tool that splits cells, or put it away."""
+        """Activate the tool that splits cells, or deactivate it."""
         self.toggle("split", self.target)
 
     def add(self) -> None:
-        """Take up the tool that adds cells, or put it away."""
+        """Activate the tool that adds cells, or deactivate it."""
         self.toggle("add", self.target)
 
     def redraw(self) -> None:
-        """Take up the tool that draws cells anew, or put it away."""
+        """Activate the tool that redraws cells, or deactivate it."""
         self.toggle("redraw", self.target)
 
     def close(self) -> None:
@@ -320,7 +320,7 @@ class CellEditor:
             self._annotating.layers.show(aim.image.id).visible = True
 
     def _aim(self, target: Target) -> Aim:
-        """Find what an edit is done to; ValueError if there is nothing."""
+        """Return the target of an edit; ValueError if there is none."""
         image = self._images.current
         if image is None:
             raise ValueError("There is no image in the project yet.")
@@ -349,13 +349,13 @@ class CellEditor:
         return "annotation" if role == "annotation" else None
 
     def _in_plane(self, aim: Aim, points: Sequence[Sequence[float]]) -> NDArray[Any]:
-        """Return points of the world in pixels of the slice, y and x."""
+        """Return points in world coordinates as pixels of the slice, y and x."""
         axes = aim.image.annotation_axes
         data = np.array([aim.layer.world_to_data(point) for point in points], float)
         return data[:, [axes.index("y"), axes.index("x")]]
 
     def _radius(self, aim: Aim) -> float:
-        """Return half the width of the brush, the usual one if there is none yet."""
+        """Return half the width of the brush, the default if there is none yet."""
         layer = self._images.annotation_layer(aim.image.id)
         if layer is not None:
             return float(layer.brush_size) / 2

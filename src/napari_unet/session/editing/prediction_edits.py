@@ -1,4 +1,4 @@
-"""Edits of predicted cells: shown at once, kept on disk, undone and done again."""
+"""Edits of predicted cells: shown at once, kept on disk, undone and redone."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 Way = Literal[0, 1]
-"""Undo, or do."""
+"""Undo or redo."""
 
-# As many steps as napari keeps of strokes.
+# As many steps as napari keeps for strokes.
 _STEPS = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """What an edit changes in a box of a slice: the record, and the cells shown."""
+    """A change in a box of a slice: the record of edits, and the cells shown."""
 
     t: int
     z: int
@@ -45,22 +45,22 @@ class _Part:
     shown: tuple[NDArray[np.int32], NDArray[np.int32]]
 
     def more(self, way: Way) -> int:
-        """Return how many cells are there more than before."""
+        """Return by how many cells the edit changed their number."""
         now, before = self.shown[way], self.shown[1 - way]
         return int(np.count_nonzero(distinct(now)) - np.count_nonzero(distinct(before)))
 
 
 @dataclass(slots=True, eq=False)
 class Edit:
-    """An edit of the cells of an image, done or undone as one."""
+    """An edit of the cells of an image, a single undo step."""
 
     what: str  # in a word, for people
     image_id: str
     place: Place
     parts: list[_Part] = field(default_factory=list)
-    # of which cells its ids are: whose, and how often they had been found
+    # version of the cells that its ids belong to: whose, and how often they were found
     of_cells: tuple[ResultLayers, int] | None = None
-    # does to the annotation what the edit did there, too: 0 undoes it, 1 does it again
+    # undoes (0) or redoes (1) the change of the annotation
     annotate: Callable[[Way], None] | None = None
 
 
@@ -77,15 +77,15 @@ class PredictionEdits:
         segmenter: Segmenter,
     ) -> None:
         self._store, self._results, self._segmenter = store, results, segmenter
-        # those undone, and those done, the last one at the end
+        # undone and done edits, the latest at the end
         self._edits: tuple[deque[Edit], deque[Edit]] = deque(), deque(maxlen=_STEPS)
 
     def make(
         self, what: str, results: ResultLayers, t: int, z: int, reshaped: Reshaped
     ) -> Edit:
-        """Carry out an edit of a slice; what it changes is held from now on.
+        """Carry out an edit of a slice; what it changes no longer follows the settings.
 
-        Cells of a network of volumes are held, deleted and merged in all slices.
+        Cells of a 3-D network are kept, deleted and merged in all slices.
 
         OSError if the disk is full, ValueError if the record does not fit the image;
         then nothing is changed.
@@ -109,7 +109,7 @@ class PredictionEdits:
         return edit
 
     def forget(self, results: ResultLayers, t: int, z: int) -> bool:
-        """Let the cells of a slice, or volume, be as found; whether any was edited."""
+        """Discard the edits of a slice, or volume; return whether there were any."""
         file = self._store.cell_edits(results.image.id)
         place = results.cells.place_of(t, z)
         edit = Edit("forget edits", results.image.id, place)
@@ -139,11 +139,11 @@ class PredictionEdits:
         return file.plane(t, z)
 
     def undo(self, image_id: str) -> str | None:
-        """Take the last edit of an image back; return what it was, None if none."""
+        """Undo the last edit of an image; return its name, None if there is none."""
         return self._turn(image_id, 0)
 
     def redo(self, image_id: str) -> str | None:
-        """Do again what was undone last; return what it is, None if nothing."""
+        """Redo what was undone last; return its name, None if there is nothing."""
         return self._turn(image_id, 1)
 
     def _made(self, results: ResultLayers) -> AnnotationFile:
@@ -174,10 +174,10 @@ class PredictionEdits:
     def _write(
         self, results: ResultLayers, edit: Edit, way: Way, *, again: bool = False
     ) -> None:
-        """Undo (0) or do (1) an edit, first on disk, then in what is shown.
+        """Undo (0) or redo (1) an edit, first on disk, then in the layer.
 
-        Where cells were found since, as after another threshold, an id may be that of
-        another one: they are found again with the record as it is now.
+        If cells were segmented since, as after another threshold, ids may be those of
+        others: they are segmented again with the record as it is now.
         """
         _keep(self._made(results), edit.parts, way)
         here = results, results.cells.found
@@ -225,7 +225,7 @@ def _shown(results: ResultLayers, t: int, z: int) -> NDArray[np.int32]:
 def _elsewhere(
     results: ResultLayers, t: int, z: int, reshaped: Reshaped
 ) -> dict[int, tuple[Box, NDArray[np.int32], NDArray[np.int32]]]:
-    """Return what an edit of a slice does in the other slices of a volume."""
+    """Return the changes of an edit in the other slices of a volume."""
     gone = reshaped.gone
     ids = [*reshaped.ids, *gone]
     found = {}

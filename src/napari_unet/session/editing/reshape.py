@@ -1,4 +1,4 @@
-"""What a tool makes of a slice: the same for predictions and for annotation."""
+"""What a tool does to a slice, the same for predictions and annotation."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 
 ToolName = Literal["accept", "reject", "delete", "merge", "split", "add", "redraw"]
 
-# Pixels around what is changed that are looked at: how far a neighbour may be.
+# Pixels around the change that are read: the largest distance of a neighbour.
 _MARGIN = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reshaped:
-    """A part of a slice as it was and as it is to be, ids (y, x)."""
+    """A part of a slice before and after an edit, ids (y, x)."""
 
     box: Box
     before: NDArray[np.int32]
     after: NDArray[np.int32]
-    # cells that are as people want them, the changed ones and those only accepted
+    # cells that were changed or accepted
     ids: tuple[int, ...]
 
     @property
     def changed(self) -> NDArray[np.bool_]:
-        """Where ids are others now."""
+        """Where ids differ."""
         changed: NDArray[np.bool_] = self.before != self.after
         return changed
 
     @property
     def gone(self) -> dict[int, int]:
-        """Cells that are no more, and what most of each belongs to now; 0: nothing."""
+        """Removed cells, and the cell that most of each belongs to now; 0: none."""
         lost = np.setdiff1d(self.before[self.changed], self.after)
         return {
             int(i): most_common(self.after[self.before == i]) for i in lost if i > 0
@@ -48,7 +48,7 @@ class Reshaped:
 
 
 def most_common(values: NDArray[np.int32]) -> int:
-    """Return the value that occurs most often, the lowest of several."""
+    """Return the most frequent value, the lowest of several."""
     found, counts = np.unique(values, return_counts=True)
     return int(found[counts.argmax()])
 
@@ -60,7 +60,7 @@ def reshape(
     fresh: int,
     radius: float,
 ) -> Reshaped:
-    """Return what a tool makes of the cells along a path.
+    """Apply a tool to the cells along a path.
 
     ValueError, with a sentence for people, if there is nothing to be done.
 
@@ -71,7 +71,7 @@ def reshape(
     path : ndarray of float, shape (n, 2)
         y and x in pixels; one point is a click.
     fresh : int
-        From this id on none is in use.
+        This id and all above are unused.
     radius : float
         Of the disc that a click adds, in pixels.
     """
@@ -80,7 +80,7 @@ def reshape(
         box = grown(box, int(radius) + 1, cells.shape)
     elif tool == "merge":
         box = _with_neighbour(cells, box, path)
-    # ids may be anything below 2^31: within, they are numbers without gaps
+    # ids may be anything below 2^31: here they are renumbered without gaps
     ids = np.union1d(distinct(cells[box]), 0).astype(np.int32)
     before = positions(ids, cells[box]).astype(np.int32)
     way = path - [part.start for part in box]
@@ -97,7 +97,7 @@ def _changed(
     fresh: int,
     radius: float,
 ) -> tuple[NDArray[np.int32], list[int]]:
-    """Return the cells as they are to be, and the ids of those that are held."""
+    """Return the changed cells, and the ids of those changed or accepted."""
     if tool == "split":
         after = reshaping.split(before, way, fresh)
     elif tool == "add":

@@ -1,4 +1,4 @@
-"""From cell to cell: the predicted ones that are least sure first."""
+"""Stepping from cell to cell: the least certain predicted ones first."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from napari_unet.session.editing.prediction_edits import PredictionEdits
     from napari_unet.session.prediction.results import ResultLayers
 
-# Pixels that are looked at in one go: some 10 ms.
+# Pixels that are read at a time: some 10 ms.
 _AT_A_TIME = 2**19
 
-# What cells are in the order of, and their id.
+# Sorting keys of cells, and their ids.
 _Stop = tuple[float, int]
 
 
@@ -32,11 +32,11 @@ class Step:
     """A cell to look at."""
 
     point: tuple[float, float]  # a pixel of it, y and x
-    text: str  # which of how many it is, for people
+    text: str  # its position among how many, for people
 
 
 class Stepper:
-    """Goes through the cells of the slice in view.
+    """Steps through the cells of the slice in view.
 
     Predicted cells that were accepted or edited are left out; the others come in the
     order of their mean probability. Painted ones come from top to bottom.
@@ -74,7 +74,7 @@ class Stepper:
     def _keys(
         self, aim: Aim, cells: NDArray[np.integer]
     ) -> Generator[None, None, tuple[NDArray[np.float64], NDArray[np.integer]]]:
-        """Return what the cells to be looked at are in the order of, and their ids."""
+        """Return the sorting keys of the cells to look at, and their ids."""
         found, parts, looked_at = [], [], np.zeros(0, cells.dtype)
         record: NDArray[np.int32] | None = None
         likely: list[NDArray[np.float32]] = []
@@ -90,7 +90,7 @@ class Stepper:
                 numbers = np.arange(start, start + len(part))[:, np.newaxis]
                 values = np.broadcast_to(numbers, part.shape)
             else:
-                # a cell of whichever class
+                # a cell of any class
                 values = np.sum([plane[rows] for plane in likely], axis=0)
                 held = part[record[rows] >= FIRST_OBJECT]
                 looked_at = np.union1d(looked_at, held)
@@ -110,7 +110,7 @@ class Stepper:
 
 
 def _likely(results: ResultLayers, t: int, z: int) -> list[NDArray[np.float32]]:
-    """Return views of how probable each class of cells is in a slice, (y, x)."""
+    """Return views of the probability of each class of cells in a slice, (y, x)."""
     axes, maps = results.image.annotation_axes, results.files.arrays["probability"]
     numbers = cell_classes(results.classes)
     return [plane_of(np.asarray(maps[number]), axes, t, z) for number in numbers]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_unet.session.editing.reshape import ToolName
 
 Target = Literal["cells", "annotation"]
-"""What is edited: predicted cells or painted ones, as the role of their layer says."""
+"""What is edited: predicted or painted cells, by the role of their layer."""
 
 _WHOLE = " A cell of a 3-D network is meant in all its slices."
 _SLICE = " It acts on the slice in view."
@@ -25,7 +25,7 @@ class Tool:
     text: str
     tooltip: str
     key: str  # as napari writes it
-    # whether it draws, or means the cell that is clicked on
+    # whether it draws, or acts on the cell that is clicked on
     draws: bool = False
     # whether painted cells can be edited with it too
     of_annotation: bool = True
@@ -88,7 +88,7 @@ POINTER_KEYS = (
     ("C", "Click at the pointer: paint, pick, or use the tool"),
     ("Shift+C", "Press the mouse button down, or let it go: draw with the arrows"),
 )
-"""Keys of the docks' own, and what they do: a mouse without a mouse."""
+"""Keys of the docks, and what they do: the mouse pointer by keyboard."""
 
 SHORTCUTS = (
     Shortcut("T", "Next cell: the least sure one that was not looked at", "step", 1),

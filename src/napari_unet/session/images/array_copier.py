@@ -24,28 +24,28 @@ _log = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class SharedFile:
-    """Where one array lies, and which of its planes are there."""
+    """The file of one array, and which of its planes it has."""
 
     reference: ArrayReference
-    scratch: bool  # whether it is a scratch file, to be filled and at last removed
+    scratch: bool  # whether it is a scratch file, to be filled and finally removed
     copied: set[tuple[int, int]] = field(default_factory=set)
-    version: int = 0  # counts up whenever the pixels change
+    version: int = 0  # increases whenever the pixels change
     _array: Any = None
 
     def hold(self, array: ArrayLike, gone: Callable[[], None]) -> None:
-        """Remember the array, call `gone` when nobody has it any more."""
+        """Remember the array; `gone` is called when it is garbage-collected."""
         try:
             self._array = weakref.ref(array, lambda _: gone())
         except TypeError:
             self._array = lambda: array
 
     def holds(self, array: ArrayLike) -> bool:
-        """Whether it is of this very array."""
+        """Whether it is of this array object."""
         return self._array() is array
 
     def forget(self) -> None:
-        """Count nothing as copied any more."""
-        # A plane that is being copied right now may be of both versions.
+        """Count no plane as copied."""
+        # A plane that is being copied may have pixels of both versions.
         self.version += 1
         self.copied.clear()
 
@@ -68,7 +68,7 @@ class SharedFile:
 
 @dataclass(eq=False)
 class CopyTask:
-    """Planes to be copied; it holds the array until that is done."""
+    """Planes to be copied; it keeps the array until then."""
 
     file: SharedFile
     array: ArrayLike
@@ -79,7 +79,7 @@ class CopyTask:
 
 
 class ArrayCopier:
-    """A thread that copies planes, those asked for last first."""
+    """A thread that copies planes, the latest request first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -88,7 +88,7 @@ class ArrayCopier:
         self._closed = False
 
     def add(self, task: CopyTask) -> None:
-        """Begin before all other tasks."""
+        """Add a task in front of all others."""
         with self._lock:
             self._tasks.append(task)
             if self._thread is None:
@@ -123,7 +123,7 @@ class ArrayCopier:
             if self._closed or not self._tasks:
                 self._thread = None
                 return None
-            # what was asked for last is what is in view now
+            # the latest request is for what is in view
             return self._tasks[-1]
 
 

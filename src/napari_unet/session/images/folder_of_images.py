@@ -25,8 +25,8 @@ def add_folder(
     """Open the files one by one; None comes after each.
 
     Several layers of one file become the channels of one image. `say` gets a level and
-    a sentence: what could not be added, and at the end how many were. Those that the
-    project has are found again, not added twice.
+    a sentence: what could not be added, and at the end how many were. Images that the
+    project has already are attached, not added twice.
 
     FileNotFoundError if there is no such folder, or no image in it.
     """
@@ -44,7 +44,7 @@ def add_folder(
             if new:
                 images.add(new)
             added += 1
-        except Exception as error:  # whatever napari's reader stumbles over
+        except Exception as error:  # whatever napari's reader raises
             say("warning", f"{file.name} was not added: {error}")
         yield None
     say("info", f"Added {counted(added, 'image')} of {folder.name}.")

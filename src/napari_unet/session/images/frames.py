@@ -1,4 +1,4 @@
-"""Thin frames around parts of planes, in a layer of their own."""
+"""Thin frames around parts of planes, in their own layer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def show_frames(
     parts: Sequence[Part],
     colour: str,
 ) -> None:
-    """Draw a frame around each part of an image, in place of those of before.
+    """Draw a frame around each part of an image, in place of earlier ones.
 
     The layer, whose role has a title for people, is made when there is something to
-    show, and stays: napari stands still for a while when one goes. The active layer
-    stays active.
+    show, and stays: removing one blocks napari for a while. The active layer stays
+    active.
     """
     axes = image.annotation_axes
     found = roles.find(viewer, role, image.id)

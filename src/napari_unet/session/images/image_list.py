@@ -43,22 +43,22 @@ _ADVICE = "If that is wrong, remove the image and add it again with other axes."
 
 
 class ImageList:
-    """What the project's images are in the viewer.
+    """The project's images in the viewer.
 
     An image whose layers were deleted stays in the project, closed. It is attached
     again when a layer with the same pixels appears.
 
-    `files` is what the layers' files say; they are read in this thread unless given.
+    `files` reads the metadata of the layers' files; in this thread unless given.
     """
 
     changed = Signal()
-    """Images, whether they are trained on, or the layers they are shown in."""
+    """Images, their use for training, or the layers that show them, changed."""
     current_changed = Signal()
     """Another image or another layer is the current one."""
     place_changed = Signal()
     """The viewer's sliders moved."""
     attached = Signal(str)
-    """An image has its layers again, or for the first time."""
+    """An image got its layers, again or for the first time."""
     message = Signal(str, str)
     """A level (info, warning) and a sentence."""
 
@@ -73,7 +73,7 @@ class ImageList:
         self._store = store
         self._sharing = sharing
         self.files = files or SourceFiles()
-        # weak, so that a layer that is deleted gives its pixels back
+        # weak, so that the pixels of a deleted layer are freed
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
         self._isolation = LayerIsolation(viewer, self.id_of)
@@ -93,7 +93,7 @@ class ImageList:
         ]
 
     def close(self) -> None:
-        """Follow the viewer no more."""
+        """Stop following the viewer."""
         for event, slot in self._connections():
             event.disconnect(slot)
         for layers in self._layers.values():
@@ -110,12 +110,12 @@ class ImageList:
         Parameters
         ----------
         axes : str, optional
-            A letter for each axis of a layer's data; unless given, those that the
-            layer or its file names, or else guessed.
+            A letter for each axis of a layer's data; unless given, the axes that the
+            layer or its file names, or else a guess.
         level : int
             Of a multiscale image, 0 the finest.
         """
-        # a level that is not there has no shape to be interpreted
+        # a level that does not exist has no shape to interpret
         check_images(layers, level)
         file = self.files.read_now(layers[0])
         found = interpretation.interpret(layers[0], file, axes, level)
@@ -154,7 +154,7 @@ class ImageList:
         return interpretation.interpret(layer, file, axes, level)
 
     def channels_of(self, layer: Layer) -> int:
-        """Return how many channels a layer would have; 0 if that is not known yet."""
+        """Return how many channels a layer would have; 0 if not known yet."""
         try:
             found = self.interpret(layer) if is_image(layer) else None
         except ValueError:
@@ -332,7 +332,7 @@ class ImageList:
             layer.events.data.connect(self._on_data)
 
     def _attach_all(self, new: Sequence[Layer]) -> None:
-        """Find the pixels of closed images among layers, whatever their names are."""
+        """Attach closed images to layers with their pixels, whatever their names."""
         for image in self._store.project.images:
             if self.layers(image.id):
                 continue
@@ -369,7 +369,7 @@ class ImageList:
         self.current_changed.emit()
 
     def _on_data(self, event: Any) -> None:
-        """Share the new pixels of a layer, or let go of one with another shape."""
+        """Share the new pixels of a layer, or detach one with another shape."""
         layer = event.source
         id_ = self.id_of(layer)
         if id_ is None:

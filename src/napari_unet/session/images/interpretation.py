@@ -1,7 +1,7 @@
-"""How a layer is interpreted: axes, channels and pixel size, and where they are from.
+"""How a layer is interpreted: axes, channels and pixel size, and their sources.
 
-What the person says comes first, then what the layer says, then what its file says,
-and a guess by the number of axes last. Each choice is a sentence.
+The user's choice comes first, then the layer's metadata, then its file's, and last a
+guess by the number of axes. Each choice is a sentence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WORDS = {
     "z": ("slice", "slices"),
     "c": ("channel", "channels"),
 }
-# How many samples are read of so many stored ones: without transparency, and of equal
+# Samples that are kept of how many stored ones: without transparency, and of equal
 # colours one.
 _READ = {2: (1,), 3: (1,), 4: (1, 3)}
 
@@ -48,15 +48,15 @@ class Interpretation:
     # how many entries along c are channels; the rest is transparency or says the same
     # once more. None for all.
     samples: int | None
-    summary: str  # what kind of image it is, a sentence
+    summary: str  # the kind of image, a sentence
     # where axes and pixel size are from, then what else was chosen
     notes: tuple[str, ...]
-    # whether a person has to see it: something was guessed, or does not agree
+    # whether the user has to see it: something was guessed, or contradicts
     doubtful: bool
 
 
 class _Match(NamedTuple):
-    """How a layer fits what its file says.
+    """How a layer matches the metadata of its file.
 
     `stacked` is the axis along which several files were opened as one layer.
     """
@@ -72,15 +72,15 @@ def interpret(
 ) -> Interpretation:
     """Find out what the axes of an image layer are.
 
-    ValueError if the layer has less than 2 or more than 5 axes, and its file is no
-    help.
+    ValueError if the layer has less than 2 or more than 5 axes, which its file does not
+    explain.
 
     Parameters
     ----------
     file : FileMetadata
         What its file says.
     axes : str, optional
-        What the person says.
+        The user's choice.
     level : int
         Of a multiscale layer.
     """
@@ -95,7 +95,7 @@ def interpret(
     fits = _fits(layer, chosen)
     own = roles.spacing_um_of(layer, chosen, level) if fits else None
     said = _spacing(chosen, _sizes(layer, file, match, level))
-    # whoever gave the layer a unit may have measured what the file only claims
+    # a unit of the layer may come from a measurement, the file may only claim it
     spacing = own or said
     if axes and axes not in (named, from_file):
         origin = "as you chose"
@@ -126,7 +126,7 @@ def interpret(
     if samples is None and layer.rgb and not file.axes and alpha:
         samples = 3
         notes.append("Its transparency (alpha) is left out.")
-    # How the file's axes were read is nothing to a person who names others.
+    # How the file's axes were read does not matter to a user who names others.
     reading = file.notes if agreeing is not None or not axes else ()
     notes += map(_sentence, reading)
     odd = file.axes if match is None else match.stacked
@@ -140,7 +140,7 @@ def interpret(
 
 
 def is_ambiguous(layer: Layer, file: FileMetadata) -> bool:
-    """Whether an axis of a layer may be colour, slices or channels: so a person says.
+    """Whether an axis of a layer may be colour, slices or channels: the user says.
 
     Some programs write any three or four planes as the colours of one.
     """
@@ -153,7 +153,7 @@ def is_ambiguous(layer: Layer, file: FileMetadata) -> bool:
 def in_words(
     axes: str, shape: tuple[int, ...], channels: int, spacing: _Spacing
 ) -> str:
-    """Say what kind of image it is.
+    """Describe the kind of image.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def _fits(layer: Layer, axes: str) -> bool:
 
 
 def _match(layer: Layer, file: FileMetadata) -> _Match | None:
-    """Find out which axes of its file a layer has; None if it is something else."""
+    """Match the axes of a layer with its file's; None if they do not match."""
     if not file.axes:
         return None
     sizes = axis_sizes(file.axes, file.shape)
@@ -211,7 +211,7 @@ def _match(layer: Layer, file: FileMetadata) -> _Match | None:
 def _possible(
     axes: str, sizes: Mapping[str, int]
 ) -> Iterator[tuple[_Match, Mapping[str, int | None]]]:
-    """Yield what a layer of a file may be, the likeliest first; None is any length."""
+    """Yield what a layer of a file may be, most likely first; None is any length."""
     yield _Match(axes), sizes
     if "c" in axes:
         yield _Match(axes.replace("c", ""), one_channel=True), sizes
@@ -293,6 +293,6 @@ def _by(shape: tuple[int, ...]) -> str:
 
 
 def _sentence(note: str) -> str:
-    """Write a reader's note for the docks, where axes are no option of a command."""
+    """Adapt a reader's note to the docks, which have no option for axes."""
     text = re.sub(r"--axes (\w+)", r"axes \1", note)
     return text[:1].upper() + text[1:]

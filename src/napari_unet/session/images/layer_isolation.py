@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LayerIsolation:
-    """Hides layers of other images that cover the current one, and shows them again.
+    """Hides layers of other images that overlap the current one, and shows them again.
 
     Layers that people hid themselves stay hidden. Images side by side, also in napari's
     grid, are left as they are.
@@ -31,7 +31,7 @@ class LayerIsolation:
         self._hidden: WeakSet[Layer] = WeakSet()
 
     def turn_to(self, image_id: str) -> None:
-        """Show the layers of an image, and hide those of others that lie on them."""
+        """Show the layers of an image, and hide those of others that overlap them."""
         owned = [(layer, self._owner(layer)) for layer in self._viewer.layers]
         own = [layer for layer, owner in owned if owner == image_id]
         for layer in own:
@@ -57,7 +57,7 @@ class LayerIsolation:
 
 
 def _overlap(one: Layer, other: Layer) -> bool:
-    """Whether two layers lie on each other in y and x."""
+    """Whether two layers overlap in y and x."""
     (low, high), (start, stop) = _corners(one), _corners(other)
     return bool(np.all((low < stop) & (start < high)))
 

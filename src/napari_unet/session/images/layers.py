@@ -1,4 +1,4 @@
-"""What layers say of themselves: role, axes, pixel size, and what is in view of them.
+"""Properties of layers: role, axes, pixel size, and the part in view.
 
 Layers that this plugin makes are found by a note in their metadata, never by name.
 Everything here reads layers and viewers through their public attributes only.
@@ -56,7 +56,7 @@ _UNNAMED = re.compile(r"(axis )?-?\d+|")
 
 
 def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str, Any]:
-    """Return the metadata of a layer that is to be found by its role.
+    """Return the metadata by which a layer is found by its role.
 
     Parameters
     ----------
@@ -96,12 +96,12 @@ def find(
 
 
 def name_for(image_name: str, what: str) -> str:
-    """Name a layer: what it shows stands first, and is left where names are cut."""
+    """Name a layer: what it shows comes first, so that it stays where names are cut."""
     return f"{what} · {image_name}"
 
 
 def put_in_order(viewer: ViewerModel, layer: Layer) -> None:
-    """Move a new layer below those of its image that are to lie above it."""
+    """Move a new layer below those of its image that belong above it."""
     layers, own = viewer.layers, noted(layer)
     rank = FROM_BELOW.index(own["role"])
     above = [
@@ -115,7 +115,7 @@ def put_in_order(viewer: ViewerModel, layer: Layer) -> None:
 
 @contextmanager
 def selection_kept(viewer: ViewerModel) -> Iterator[None]:
-    """Select the layers again that were selected: who paints goes on painting."""
+    """Restore the selection of layers afterwards, so that painting can go on."""
     selection = viewer.layers.selection
     selected, active = set(selection), selection.active
     yield
@@ -218,7 +218,7 @@ def scale_of(image: Image, axes: str) -> dict[str, Any]:
 def attributes_like(
     source_layer: Layer, axes: str, keep: str, level: int = 0
 ) -> dict[str, Any]:
-    """Return what puts a new layer onto an image, or onto some axes of it.
+    """Return the attributes that put a new layer onto an image, or some of its axes.
 
     Parameters
     ----------
@@ -231,14 +231,15 @@ def attributes_like(
     -------
     dict
         scale, translate, rotate, shear, affine, and if the viewer knows them units and
-        axis_labels, to be passed to `viewer.add_image` or `viewer.add_labels`. Turns
-        that mix kept axes with others are left out.
+        axis_labels, to be passed to `viewer.add_image` or `viewer.add_labels`.
+        Rotations that mix kept axes with others are left out.
     """
     letters = _layer_axes(source_layer, axes)
     at = [letters.index(letter) for letter in keep]
     factors = _factors(source_layer, level)
     affine = np.asarray(source_layer.affine.affine_matrix, np.float64)
-    # Levels share their outer edges: the first pixel of a coarse one lies farther in.
+    # Levels share their outer edges, so the centre of a coarse first pixel is farther
+    # in.
     steps = np.linalg.solve(affine[:-1, :-1], _steps(source_layer))
     shift = steps @ ((factors - 1) / 2)
     last = len(letters)
@@ -261,7 +262,7 @@ def attributes_like(
 def place_in_view(
     viewer: ViewerModel, layer: Layer, axes: str, level: int = 0
 ) -> tuple[int, int]:
-    """Return which time point and slice of a layer the viewer's sliders are at.
+    """Return the time point and slice of a layer that the viewer's sliders show.
 
     The nearest (t, z) there are; 0 where the layer has no such axis.
     """
@@ -281,10 +282,10 @@ def place_in_view(
 def places_in_view(
     viewer: ViewerModel, layer: Layer, axes: str, places: Iterable[Place]
 ) -> list[Place]:
-    """Return those of some planes and volumes that the viewer shows."""
+    """Return which of some planes and volumes the viewer shows."""
     seen_t, seen_z = place_in_view(viewer, layer, axes)
-    # all of an axis is seen in 3-D, or with the axes rolled; those of a layer are the
-    # last of the viewer's
+    # an axis is shown as a whole in 3-D, or with the axes rolled; a layer's axes are
+    # the last of the viewer's
     first = viewer.dims.ndim - layer.ndim
     displayed = {axes[at - first] for at in viewer.dims.displayed if at >= first}
     return [
@@ -298,7 +299,7 @@ def places_in_view(
 def box_in_view(
     viewer: ViewerModel, layer: Layer, axes: str, level: int = 0
 ) -> tuple[slice, slice]:
-    """Return which part of a plane the canvas shows, in y and x.
+    """Return the part of a plane that the canvas shows, in y and x.
 
     The whole plane where the canvas shows no planes, or where nothing is drawn yet.
     """
@@ -346,14 +347,14 @@ def _factors(layer: Layer, level: int) -> NDArray[np.float64]:
 
 
 def _steps(layer: Layer) -> NDArray[np.float64]:
-    """Where one pixel along each axis leads to in the world: one column for each."""
+    """Return the step of one pixel along each axis in the world, each a column."""
     origin = np.asarray(layer.data_to_world(np.zeros(layer.ndim)), np.float64)
     ends = [np.asarray(layer.data_to_world(row)) for row in np.eye(layer.ndim)]
     return np.stack(ends, axis=1) - origin[:, np.newaxis]
 
 
 def _shear_of(shear: Any, at: Sequence[int], ndim: int) -> NDArray[np.float64]:
-    """Pick the terms of some axes out of a shear: the upper triangle, row by row."""
+    """Return the terms of some axes of a shear: the upper triangle, row by row."""
     matrix = np.zeros((ndim, ndim))
     matrix[np.triu_indices(ndim, 1)] = np.asarray(shear, np.float64)
     picked: NDArray[np.float64] = matrix[np.ix_(at, at)]
@@ -361,7 +362,7 @@ def _shear_of(shear: Any, at: Sequence[int], ndim: int) -> NDArray[np.float64]:
 
 
 def _point_of(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
-    """Return where the sliders are, in the units of the layer."""
+    """Return the position of the sliders, in the units of the layer."""
     point = np.asarray(viewer.dims.point, np.float64)[-layer.ndim :]
     world = getattr(viewer.dims, "units", None)
     if world is None or len(world) < layer.ndim:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Orphans:
-    """Removes what lies on an image once that is closed, or left the project.
+    """Removes the layers on an image once it is closed, or left the project.
 
-    The layers only: what was painted or predicted is kept.
+    Only the layers: what was painted or predicted is kept.
     """
 
     back = Signal(str)
-    """An image is open again whose layers were removed."""
+    """An image whose layers were removed is open again."""
 
     def __init__(
         self, viewer: ViewerModel, store: ProjectStore, images: ImageList
@@ -39,7 +39,7 @@ class Orphans:
             signal.disconnect(self._on_change)
 
     def tick(self) -> None:
-        """Look, if any layer or image came or went; not while the list changes."""
+        """Check, if any layer or image came or went; not while the list changes."""
         if not self._looking:
             return
         self._looking = False
@@ -56,7 +56,7 @@ class Orphans:
             ):
                 continue
             self._gone.add(source)
-            # it is not people who delete it: what it shows is not to be deleted
+            # the user does not delete it: what it shows is kept
             noted["run"] = ""
             self._viewer.layers.remove(layer)
 

@@ -11,15 +11,16 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
-# What napari calls for the outlines of a part of a plane. For 2048 x 2048 pixels of
-# 32 bits its own takes the GUI thread half a second, ours some hundredths.
+# The function of napari that computes the outlines of a part of a plane. For 2048 x
+# 2048 pixels of 32 bits napari's takes the GUI thread half a second, ours some
+# hundredths.
 _NAPARIS = "_calculate_contour"
 # Of the shorter side of an image one pixel of an outline: seen when all of it is.
 _SHARE = 700
 
 
 def draw_outlines(layer: Labels) -> None:
-    """Let a Labels layer show outlines; people may turn them off or make them wider."""
+    """Show a Labels layer as outlines; users may turn them off or make them wider."""
     if hasattr(layer, _NAPARIS):
         weak = ref(layer)
 
@@ -36,10 +37,10 @@ def draw_outlines(layer: Labels) -> None:
 def part_outlined(
     labels: NDArray[Any], part: tuple[slice, ...], width: int
 ) -> NDArray[Any] | None:
-    """Return the outlines of a part of a plane, as they are in all of it.
+    """Return the outlines of a part of a plane, as in the whole plane.
 
-    Pixels of a label that have another one within `width` pixels keep it, others are 0.
-    None for a width of 0.
+    Pixels with another label within `width` pixels keep theirs, others are 0. None for
+    a width of 0.
     """
     if width < 1:
         return None

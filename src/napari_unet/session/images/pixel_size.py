@@ -1,4 +1,4 @@
-"""The pixel size that a person gives, and a scale bar that goes by it."""
+"""The pixel size that the user gives, and the scale bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 _GIVEN = "; pixel size as you gave it."
-# so said projects that were made by older versions
+# the wording of older versions
 _UNKNOWN = "; no pixel size is known."
 
 
@@ -44,9 +44,9 @@ def show_scale_bar(
 ) -> None:
     """Show or hide napari's scale bar.
 
-    It goes by the layers' scale: where the image's layers have none in micrometres,
-    but its pixel size is known, they and all that belongs to them get it, and the image
-    is brought into view again.
+    It uses the layers' scale: where the image's layers have none in micrometres, but
+    its pixel size is known, they and all that belongs to them get it, and the view is
+    reset.
     """
     image = next(i for i in images.every() if i.id == image_id)
     own, known = images.layers(image_id), image.spacing_um is not None
@@ -62,7 +62,7 @@ def show_scale_bar(
 
 
 def _noted(note: str, given: bool) -> str:
-    """Say in the note on an image's axes whether its pixel size was given."""
+    """Update the note on an image's axes: whether its pixel size was given."""
     plain = note.replace(_GIVEN, ".").replace(_UNKNOWN, ".")
     if not given or not plain.startswith("Axes ") or "pixel size" in plain:
         return plain

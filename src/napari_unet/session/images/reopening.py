@@ -25,8 +25,8 @@ def open_images(
 ) -> tuple[ProjectImage, ...]:
     """Open the files of all images that are closed, or warn why not.
 
-    Those are returned whose files are no longer where they were: a person has to be
-    asked where.
+    Returns those whose files are no longer there: the user has to be asked where they
+    are.
     """
     for image in store.project.images:
         if images.layers(image.id) or is_missing(image):
@@ -69,7 +69,7 @@ def locate(
     """Open an image where it is now, and others that are found beside it.
 
     FileNotFoundError if nothing is at this path, ValueError if it is another image;
-    then what is known of the paths stays.
+    then the known paths stay.
     """
     before = project = store.project
     found = located(project, image_id, path)
@@ -77,7 +77,7 @@ def locate(
         project = project.with_image(image)
     store.update(project)
     if image_id not in [image.id for image in found]:
-        # some of its channels are in other files, elsewhere
+        # some of its channels are in files elsewhere
         return
     try:
         open_image(viewer, images, store.project.image(image_id))

@@ -1,7 +1,7 @@
-"""Pixels of layers where the worker can read them, copied only where they have to be.
+"""Pixels of layers in files for the worker, copied only if they have to be.
 
-What lies on disk already (a memory map, a local zarr array) is read from there. The
-rest goes plane by plane into a raw scratch file, when a plane is needed and not before.
+What is on disk already (a memory map, a local zarr array) is read from there. The rest
+is copied plane by plane into a raw scratch file, each when it is needed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.session.future import Post
 
-# Copying this many bytes at once is not felt; more goes to a thread.
+# Copying this many bytes does not delay the GUI; more is done in a thread.
 _AT_ONCE = 64 * 2**20
 
 
 class SharedArrays:
-    """Gives every array a place on disk that other processes can read.
+    """Gives every array a file on disk that other processes can read.
 
     Arrays (of numpy, dask, zarr or the like) are distinguished by their identity.
 
@@ -49,7 +49,7 @@ class SharedArrays:
         self._copier = ArrayCopier()
 
     def share(self, array: ArrayLike) -> ArrayReference:
-        """Return where an array lies, or will lie; no pixel is copied yet.
+        """Return where an array is or will be; no pixel is copied yet.
 
         OSError if the scratch file cannot be made.
         """
@@ -70,8 +70,8 @@ class SharedArrays:
         Returns
         -------
         Future
-            Done at once where nothing is to be copied, or little from memory. It fails
-            if the array cannot be read, or the disk is full.
+            Done at once if nothing has to be copied, or little from memory. It fails if
+            the array cannot be read, or the disk is full.
         """
         future = Future(self.post)
         try:
@@ -95,7 +95,7 @@ class SharedArrays:
         return future
 
     def changed(self, array: ArrayLike) -> None:
-        """Forget what was copied of an array: its pixels are others now."""
+        """Forget what was copied of an array, as its pixels have changed."""
         file = self._files.get(id(array))
         if file is not None:
             file.forget()
@@ -115,13 +115,13 @@ class SharedArrays:
         reference = _on_disk(array)
         scratch = reference is None
         if reference is None:
-            # Unlike its name, its text says the byte order where that matters.
+            # Unlike its name, its string has the byte order where that matters.
             dtype, shape = str(array.dtype), tuple(array.shape)
             reference = ArrayReference.create_in(self._folder, "pixels", shape, dtype)
         file = self._files[key] = SharedFile(reference, scratch)
 
         def gone() -> None:
-            # another array may have the same identity by now
+            # another array may have the same id by now
             if self._files.get(key) is file:
                 del self._files[key]
             file.remove()
@@ -131,7 +131,7 @@ class SharedArrays:
 
 
 def _copied_fast(array: ArrayLike, axes: str, planes: list[tuple[int, int]]) -> bool:
-    """Whether planes are copied in no time: they are few, and in memory."""
+    """Whether copying is fast: the planes are few and in memory."""
     if not isinstance(array, np.ndarray):
         return False  # reading it may compute, or wait for a network
     sizes = axis_sizes(axes, array.shape)
@@ -139,10 +139,10 @@ def _copied_fast(array: ArrayLike, axes: str, planes: list[tuple[int, int]]) -> 
 
 
 def _on_disk(array: Any) -> ArrayReference | None:
-    """Return where an array lies on a local disk, None if it does not."""
+    """Return where an array is on a local disk, None if it is not."""
     if isinstance(array, np.ndarray):
         return _mapped(array)
-    # A zarr array says itself where it is; its library need not be loaded for others.
+    # A zarr array knows its path; the library need not be loaded for others.
     root = getattr(getattr(array, "store", None), "root", None)
     inner = getattr(array, "path", None)
     if not isinstance(root, Path) or not isinstance(inner, str):

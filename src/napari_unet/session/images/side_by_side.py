@@ -1,4 +1,4 @@
-"""The open images beside each other, or on one another again."""
+"""The open images side by side, or in their own places again."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
     from napari_unet.session.images.image_list import ImageList
 
-# Between two images, as a share of the largest.
+# Gap between two images, as a share of the largest.
 _GAP = 0.05
 
 
 class SideBySide:
-    """Moves each image with all that lies on it to a place of its own.
+    """Moves each image with the layers on it to its own place.
 
-    napari's own grid gives each layer a place, or each so many of them: an image and
-    its annotation would be torn apart, as soon as one has cells and another has none.
+    napari's own grid gives each layer, or each fixed number of layers, a place: an
+    image and its annotation would be separated as soon as one has cells and another has
+    none.
     """
 
     def __init__(self, viewer: ViewerModel, images: ImageList) -> None:
@@ -35,7 +36,7 @@ class SideBySide:
         images.attached.connect(self._on_attached)
 
     def set_shown(self, shown: bool) -> None:
-        """Put the open images side by side, or back to where they were."""
+        """Put the open images side by side, or back in place."""
         self._put_back()
         self.shown = shown
         every = [i.id for i in self._images.every() if self._images.layers(i.id)]
@@ -48,7 +49,7 @@ class SideBySide:
             zoom_to(self._viewer, self._images.layers(current.id))
 
     def close(self) -> None:
-        """Put everything back and follow the images no more."""
+        """Put everything back and stop following the images."""
         self._put_back()
         self._images.attached.disconnect(self._on_attached)
 

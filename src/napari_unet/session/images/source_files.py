@@ -1,7 +1,7 @@
-"""What the files of image layers say of axes and pixel size, read in the background.
+"""Axes and pixel size from the files of image layers, read in the background.
 
-napari's own reader keeps the pixels only. The command line's reader is asked for the
-rest: in a thread, as some files take seconds.
+napari's own reader keeps only the pixels. The command line's reader provides the rest,
+in a thread, as some files take seconds.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 2**20
 # A file is not read if its pixels would take more than this share of the free memory.
 _MEMORY_SHARE = 0.5
-# Compressed files have fewer bytes than pixels, others are mapped and not read.
+# Compressed files are smaller than their pixels, others are mapped and not read.
 _UNCOMPRESSED = 0.9
 # So many images of a file of a microscope are compared: those of a slide are hundreds.
 _COMPARED = 50
@@ -44,29 +44,29 @@ _COMPARED = 50
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
-    """What a file says of its image."""
+    """Metadata of the image in a file."""
 
     # as `core.images.image.Image` has them; empty where the file says nothing
     axes: str = ""
     shape: tuple[int, ...] = ()
     # pixel size in micrometres of the spatial axes that have a known one
     sizes_um: tuple[tuple[str, float], ...] = ()
-    notes: tuple[str, ...] = ()  # what was chosen in reading it, each a sentence
-    problem: str = ""  # why it says nothing, a sentence
+    notes: tuple[str, ...] = ()  # choices made in reading it, each a sentence
+    problem: str = ""  # why there are none, a sentence
 
 
 _NO_FILE = FileMetadata()
 
 
 class SourceFiles:
-    """Reads the files that layers are from, each once.
+    """Reads the files of layers, each once.
 
     `post` runs a function soon in the main thread, called from any thread; without it,
     all files are read at once.
     """
 
     read = Signal()
-    """A file that was asked for is read."""
+    """A requested file has been read."""
 
     def __init__(self, post: Post | None = None) -> None:
         self._post = post
@@ -76,7 +76,7 @@ class SourceFiles:
         self._closed = False
 
     def metadata(self, layer: Layer) -> FileMetadata | None:
-        """Return what the file of a layer says; None if it is not read yet.
+        """Return the metadata of a layer's file; None if it is not read yet.
 
         A small file is read at once, the reading of a large one begins.
         """
@@ -95,7 +95,7 @@ class SourceFiles:
         return None
 
     def read_now(self, layer: Layer) -> FileMetadata:
-        """Return what the file of a layer says; it is read if it is not yet."""
+        """Return the metadata of a layer's file; it is read if it is not yet."""
         key = _key(layer)
         if key is None:
             return _NO_FILE
@@ -112,7 +112,7 @@ class SourceFiles:
             then()
 
     def close(self) -> None:
-        """Call nobody back any more."""
+        """Make no more callbacks."""
         self._closed = True
         self._waiting.clear()
 
@@ -142,7 +142,7 @@ def path_of(layer: Layer) -> str | None:
 def _key(layer: Layer) -> _Key | None:
     """Return a local path with its size and time; None if there is no such file.
 
-    A file that was written anew meanwhile is another one.
+    A file that was rewritten meanwhile has another key.
     """
     path = path_of(layer)
     if path is None or "://" in path:
@@ -155,7 +155,7 @@ def _key(layer: Layer) -> _Key | None:
 
 
 def _read(path: Path, data: object) -> FileMetadata:
-    """Read what a file says; of a folder of files that are one stack, the first."""
+    """Read the metadata of a file; of a folder that is one stack, of its first file."""
     if path.is_file() and not path.name.lower().endswith(SUFFIXES):
         return FileMetadata(
             problem=f"{path.suffix or 'such'} files are read by napari alone."
@@ -170,7 +170,7 @@ def _read(path: Path, data: object) -> FileMetadata:
     except (ValueError, OSError) as error:
         return FileMetadata(problem=str(error))
     except Exception as error:
-        # whatever a reader stumbles over is no reason to refuse pixels that are there
+        # pixels that are there already are not refused because a reader fails
         _log.exception("%s could not be read", path)
         return FileMetadata(problem=f"{path}: {error}")
     # of a stack, y and x may be known without z

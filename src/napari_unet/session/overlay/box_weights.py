@@ -1,4 +1,4 @@
-"""Border weights around an edit, at once: only what an edit can have changed.
+"""Border weights around an edit: only those that it can have changed.
 
 Loading this module loads a compiler, which takes a while; do so in a thread.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.boxes import Box
 
-# Ridges change this far from an edit.
+# Distance from an edit up to which ridges change.
 _RIDGE = 2
 
 
@@ -31,7 +31,7 @@ def affected(
     settings: BorderWeights,
     spacing: Sequence[float] = (1.0, 1.0),
 ) -> Box:
-    """Return which weights of a plane of some shape an edit of a box may have changed.
+    """Return the box of the weights that an edit of a box of a plane may have changed.
 
     `spacing` is the pixel size in y and x relative to the finer.
     """
@@ -53,7 +53,7 @@ def weights_in(
     Parameters
     ----------
     labels : ndarray of int, shape (y, x)
-        The whole plane; only what is near the box is read.
+        The whole plane; only the surroundings of the box are read.
     spacing : sequence of float
         Pixel size in y and x relative to the finer.
     class_of : dict of int to int, optional
@@ -88,7 +88,7 @@ def weights_in(
 
 
 def warm_up() -> None:
-    """Load everything that the first edit would wait for."""
+    """Load everything that the first edit needs."""
     labels = np.zeros((24, 24), np.int32)
     labels[4:10, 4:20], labels[14:20, 4:20], labels[10:14] = 2, 3, 1
     weights_in((slice(0, 24), slice(0, 24)), labels, BorderWeights())

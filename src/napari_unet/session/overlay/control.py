@@ -1,6 +1,6 @@
-"""The border weights of the slice in view, as they are while people paint.
+"""The border weights of the slice in view, kept up to date while painting.
 
-A stroke changes weights only near it: these are computed here, at once. A whole plane
+A stroke changes only nearby weights: these are computed here, at once. A whole plane
 (another slice, other settings or classes) is computed by the worker.
 """
 
@@ -46,7 +46,7 @@ class WeightOverlay:
     """
 
     enabled_changed = Signal(bool)
-    """Also when people hide, show or delete the layer by hand."""
+    """Switched on or off, also by hiding, showing or deleting the layer by hand."""
     message = Signal(str, str)
     """A level (warning) and a sentence."""
 
@@ -68,7 +68,7 @@ class WeightOverlay:
         self._layers: dict[str, WeightLayer] = {}
         self._plane: WeightedPlane | None = None
         self._jobs = PlaneWeights(worker, scratch)
-        # Edits that the job at work may not have seen.
+        # Edits that the running job may not have seen.
         self._edited_since: list[Box] = []
         self._compiler = _Compiler()
         for signal, slot in self._connections():
@@ -103,14 +103,14 @@ class WeightOverlay:
         return self._settings
 
     def set_settings(self, settings: BorderWeights) -> None:
-        """Weigh borders in another way; the project remembers it."""
+        """Change how borders are weighted; the project remembers it."""
         self._settings = settings
         self._follow()
         if not self._jobs.busy:
             self._keep_settings()
 
     def close(self) -> None:
-        """Follow nothing any more; the layers stay as they are."""
+        """Stop following; the layers stay as they are."""
         self._keep_settings()
         for signal, slot in self._connections():
             signal.disconnect(slot)
@@ -121,7 +121,7 @@ class WeightOverlay:
         self._plane, self._enabled = None, False
 
     def _connections(self) -> Iterator[tuple[Any, Callable[..., None]]]:
-        """Yield what is followed, each signal with what is called."""
+        """Yield the signals that are followed, each with its slot."""
         yield self._viewer.dims.events.point, self._follow
         yield self._viewer.layers.events.removed, self._follow
         yield self._images.changed, self._follow
@@ -142,7 +142,7 @@ class WeightOverlay:
             self._request(self._plane)
 
     def _on_visible(self, event: Any) -> None:
-        """Hiding and showing the layer by hand is switching off and on."""
+        """Hiding or showing the layer by hand switches the weights off or on."""
         if self._quiet:
             return
         layer = event.source
@@ -159,8 +159,9 @@ class WeightOverlay:
         self._update(plane, [edit.box])
 
     def _on_computed(self, computed: WeightedPlane, weights: NDArray[Any]) -> None:
-        """Show the weights of a plane, unless another slice is in view by now."""
-        # The worker has left on disk what it compiled, so loading is quick from now on.
+        """Show the weights of a plane, unless another slice is in view."""
+        # The worker has cached its compiled code on disk, so loading is fast from now
+        # on.
         self._compiler.start()
         plane = self._plane
         if plane is None or plane.place != computed.place:
@@ -170,7 +171,7 @@ class WeightOverlay:
             self._update(plane, self._edited_since)
 
     def _follow(self, _: object = None) -> None:
-        """Show what is in view now, in the way it is to be shown now."""
+        """Show the weights of the plane in view, with the present settings."""
         before = self._plane
         if before is not None and self._layers[before.image_id].layer is None:
             # Someone deleted it.
@@ -190,7 +191,7 @@ class WeightOverlay:
             return
         self._show(plane)
         if before is None or before.place != plane.place:
-            # Weights of another slice would lie.
+            # Weights of another slice would be wrong.
             self._layers[plane.image_id].clear()
             self._request(plane)
         elif not before.weighs_like(
@@ -199,7 +200,7 @@ class WeightOverlay:
             self._request(plane)
 
     def _plane_in_view(self) -> WeightedPlane | None:
-        """Return what is in view of the current image; None if it has no annotation."""
+        """Return the plane in view of the current image; None without annotation."""
         image = self._images.current
         if (
             image is None
@@ -225,7 +226,7 @@ class WeightOverlay:
 
     @contextmanager
     def _silence(self) -> Iterator[None]:
-        """Change layers without it counting as what people do by hand."""
+        """Change layers without counting it as done by hand."""
         self._quiet = True
         try:
             yield
@@ -233,7 +234,7 @@ class WeightOverlay:
             self._quiet = False
 
     def _update(self, plane: WeightedPlane, edited: Sequence[Box]) -> None:
-        """Compute what edits changed: here if it is little, else by the worker."""
+        """Compute the changes of edits: here if they are small, else in the worker."""
         if not self._compiler.ready:
             self._request(plane)
             return
@@ -259,7 +260,7 @@ class WeightOverlay:
         self._layers[plane.image_id].write(weights, box)
 
     def _request(self, plane: WeightedPlane) -> None:
-        """Have the whole plane computed by the worker."""
+        """Request the whole plane from the worker."""
         annotation = self._images.annotation_reference(plane.image_id)
         shown = self._layers[plane.image_id]
         if annotation is None:
@@ -273,7 +274,7 @@ class WeightOverlay:
             shown.clear()
 
     def _keep_settings(self) -> None:
-        """Let the project remember the settings, once a slider stands still."""
+        """Save the settings in the project, once a slider has stopped."""
         if self._settings != self._kept:
             self._kept = self._settings
             project = self._store.project
@@ -281,7 +282,7 @@ class WeightOverlay:
 
 
 class _Compiler:
-    """Loads what computes the boxes, in a thread, so that nobody waits for it."""
+    """Imports what computes the boxes, in a thread, so that nothing waits for it."""
 
     def __init__(self) -> None:
         self._loaded = threading.Event()

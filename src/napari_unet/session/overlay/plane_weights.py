@@ -1,4 +1,4 @@
-"""Border weights of whole planes, by the worker: what was asked for last."""
+"""Border weights of whole planes, by the worker: the latest request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class PlaneWeights:
-    """One job at work at most, and one that waits: that asked for last.
+    """At most one running job, and one waiting: the latest request.
 
     What the worker computes is in the folder `scratch`.
     """
@@ -32,7 +32,7 @@ class PlaneWeights:
     computed = Signal(object, object)
     """The plane and its weights, an array that is valid during the call."""
     idle = Signal()
-    """No job is at work, and none waits."""
+    """No job is running or waiting."""
     failed = Signal(str)
     """A sentence."""
 
@@ -47,7 +47,7 @@ class PlaneWeights:
 
     @property
     def busy(self) -> bool:
-        """Whether a job is at work."""
+        """Whether a job is running."""
         return self._job is not None
 
     @property
@@ -61,10 +61,10 @@ class PlaneWeights:
         annotation: AnnotationReference,
         shape: tuple[int, ...],
     ) -> None:
-        """Compute a plane of a shape (y, x), once the job at work is over.
+        """Compute a plane of a shape (y, x), once the running job is over.
 
-        Results of the same plane with other settings are still of use: they show where
-        a slider was a moment ago. Those of other planes are not.
+        Results of the same plane with other settings are still shown: they are where a
+        slider was a moment ago. Those of other planes are not.
         """
         if self._job is not None and self._job[1].place != plane.place:
             self._job[0].cancel()
@@ -72,7 +72,7 @@ class PlaneWeights:
         self._begin()
 
     def cancel(self) -> None:
-        """Compute nothing any more; results may still come."""
+        """Cancel the jobs; results may still come."""
         self._next = None
         if self._job is not None:
             self._job[0].cancel()
@@ -101,7 +101,7 @@ class PlaneWeights:
         handle.ended.connect(self._on_end)
         handle.failed.connect(self._on_failed)
 
-    # What still comes after `close` finds no job.
+    # What comes after `close` finds no job.
 
     def _on_event(self, event: object) -> None:
         file = self._file
@@ -119,7 +119,7 @@ class PlaneWeights:
         if self._job is not None:
             _log.warning("border weights: %s", failure.traceback)
             if failure.error == WORKER_ENDED:
-                # Not again at once, lest it die of it again; the next edit asks anew.
+                # Not at once, as it might end again; the next edit requests it again.
                 self._next = None
             self.failed.emit(f"No border weights: {failure.sentence}")
             self._on_end()

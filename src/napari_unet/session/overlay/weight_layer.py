@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from napari_unet.core.settings import BorderWeights
     from napari_unet.session.project.record import ProjectImage
 
-# Dark where there is nothing, so that adding it changes nothing there; no grey in it.
+# Black at 0, so that additive blending changes nothing there; no grey in it.
 _COLOURMAP = "inferno"
 
 
 class WeightLayer:
     """One plane of weights, the same array for as long as it lives.
 
-    Being a plane, it lies over every slice of its image; which slice it is of is for
-    its owner to know.
+    Being a plane, it is shown over every slice of its image; its owner knows which
+    slice it belongs to.
     """
 
     def __init__(self, viewer: ViewerModel, image: ProjectImage) -> None:
         self._viewer = viewer
         self._image = image
         # float32 so that napari shows the weight under the mouse. One byte for each
-        # pixel would be drawn 1 to 4 ms sooner at 2048 x 2048, float16 later.
+        # pixel would be drawn 1 to 4 ms faster at 2048 x 2048, float16 slower.
         shape = image.annotation_shape[-2:]
         self.array: NDArray[np.float32] = np.zeros(shape, np.float32)
         self._blank = True
@@ -51,22 +51,22 @@ class WeightLayer:
         return found[-1] if found else None
 
     def show(self, like: Layer, settings: BorderWeights) -> Layer:
-        """Make the layer visible, or make it, where an annotation layer lies."""
+        """Show the layer, or create it, on an annotation layer."""
         layer = self.layer
         limits = (0.0, settings.w0 or 1.0)
         if layer is None:
             return self._add(like, limits)
         if layer.data is not self.array:
-            # Whatever someone put there, this array is what is kept up to date.
+            # Whatever was put there: this array is the one kept up to date.
             layer.data = self.array
         if limits != self._limits:
-            # Not each time: people may have set others by hand.
+            # Not each time: users may have set others by hand.
             layer.contrast_limits = self._limits = limits
         layer.visible = True
         return layer
 
     def hide(self) -> None:
-        """Make the layer invisible, if it is there."""
+        """Hide the layer, if there is one."""
         layer = self.layer
         if layer is not None:
             layer.visible = False
@@ -87,11 +87,11 @@ class WeightLayer:
     def _draw(self, whole: bool = True) -> None:
         layer = self.layer
         if layer is not None:
-            # Its extent never changes, and a stroke is nothing to a thumbnail.
+            # Its extent never changes, and a stroke hardly shows in a thumbnail.
             layer.refresh(thumbnail=whole, highlight=False, extent=False)
 
     def _add(self, like: Layer, limits: tuple[float, float]) -> Layer:
-        """Make the layer."""
+        """Create the layer."""
         options: dict[str, Any] = attributes_like(
             like, self._image.annotation_axes, "yx"
         )

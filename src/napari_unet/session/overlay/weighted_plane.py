@@ -1,4 +1,4 @@
-"""A plane whose border weights are shown, and what they depend on beside its labels."""
+"""A plane whose border weights are shown, and what else they depend on."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ class WeightedPlane:
     def weighs_like(self, other: WeightedPlane, highest: int) -> bool:
         """Whether the weights are the same, as long as the labels are.
 
-        Classes of ids above `highest`, that was ever painted, do not matter yet.
+        Classes of ids above `highest`, the highest ever painted, do not matter yet.
         """
         mine = (self.place, self.settings, self.spacing, self.finished)
         if mine != (other.place, other.settings, other.spacing, other.finished):
             return False
-        # A class that is added at the end has no cells yet, and names do not weigh.
+        # A class added at the end has no cells yet, and names do not affect the
+        # weights.
         kinds = [info.kind for info in self.classes]
         if kinds != [info.kind for info in other.classes[: len(kinds)]]:
             return False

@@ -1,1 +1,1 @@
-"""The project on disk: record, annotations, saving, steps back, finding it again."""
+"""The project on disk: record, annotations, saving, undo, finding it again."""

@@ -1,8 +1,8 @@
-"""The annotation of one image on disk: a raw memory map that is its own journal.
+"""The annotation of one image on disk: a raw memory map, safe against crashes.
 
-What is written to the mapping belongs to the system at once, so nothing of it is lost
-when napari is killed; `flush` carries it to the disk, against power cuts. Beside it
-lies a log of the planes that have annotation.
+What is written to the mapping is in the system's page cache at once, so nothing is lost
+when napari is killed; `flush` writes it to the disk, against power cuts. Beside it is a
+log of the planes that have annotation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.project.places_log import PlaneIndex
 
-# From this many pixels on, a write is recorded first, so that a kill cannot halve it.
+# Writes of so many pixels or more are recorded first, so that a kill cannot halve them.
 _LARGE = 2**18
 
 _PENDING = re.compile(r"\.(\d{1,9})-(\d{1,9})-(\d{1,9})-(\d{1,9})\.pending\.npy$")
@@ -58,20 +58,20 @@ class AnnotationFile:
         self.shape = shape
         for name in (path.name, log_of(path).name):
             inside(path.parent, name)
-        # One of no bytes was being made when napari was killed.
+        # An empty one was being made when napari was killed.
         is_new = not path.exists() or not path.stat().st_size
-        # no pixels yet: it says whether the axes fit
+        # no pixels yet: checks whether the axes fit
         Image(np.broadcast_to(np.int32(0), shape), axes, name=path.name)
         self._sizes = axis_sizes(axes, shape)
         if is_new:
-            # A log or record without its array is of one that was deleted.
+            # A log or record without its array is left of a deleted one.
             for stale in beside(path):
                 stale.unlink()
             ArrayReference.create(path, shape, "int32")
         self.reference = reference(path, shape)
-        # what could not be made good in opening it, each a sentence for people
+        # what could not be recovered in opening it, each a sentence for people
         self.notes: tuple[str, ...] = ()
-        # another file took its place; nothing is written to it any more
+        # replaced by another file; nothing is written to it any more
         self.retired = False
         # pixels of each plane that changed since tracking began; None: no tracking
         self.touched: dict[PlaneIndex, NDArray[np.bool_]] | None = None
@@ -79,7 +79,7 @@ class AnnotationFile:
         # of whole boxes, since it was opened
         self.writes = 0
         self._copied: NDArray[np.integer] | None = None
-        # each writes what its layer holds by now, see `catch_up`
+        # each writes the latest pixels of its layer, see `catch_up`
         self.followers: list[Callable[[], None]] = []
         self._owner = object()
         self._doubtful: set[PlaneIndex] = set()
@@ -89,9 +89,9 @@ class AnnotationFile:
 
     @property
     def array(self) -> Any:
-        """The shadow of the layer: what of it is saved, a memory map of int32.
+        """The saved copy of the layer, a memory map of int32.
 
-        To be let go of soon, for its file stays open as long as it is held.
+        Not to be kept: its file stays open as long as it is referenced.
         """
         return _open_map(self._owner, self.reference)
 
@@ -107,7 +107,7 @@ class AnnotationFile:
         return self._log.highest
 
     def has(self, t: int, z: int) -> bool:
-        """Whether anything may be annotated in a plane; if not, it is all zero."""
+        """Whether a plane may have annotation; if not, it is all zero."""
         return (t, z) in self._log.places
 
     @property
@@ -162,7 +162,7 @@ class AnnotationFile:
             self._write_large(t, z, box, values)
 
     def load(self, t: int, z: int, values: NDArray[Any]) -> None:
-        """Write a whole plane of a file that is not in use yet: a kill may halve it.
+        """Write a whole plane of a file that is not in use yet; a kill may halve it.
 
         Raises as `write`.
         """
@@ -173,16 +173,16 @@ class AnnotationFile:
             self.dirty = True
 
     def catch_up(self) -> None:
-        """Have all that is painted by now written, before the file is replaced."""
+        """Write all that has been painted, before the file is replaced."""
         for follow in list(self.followers):
             follow()
 
     def raise_highest(self, value: int) -> None:
-        """Remember that ids up to this one have been in use."""
+        """Record that ids up to this one have been used."""
         self._log.raise_highest(value)
 
     def copy(self, dtype: DTypeLike = np.int32) -> NDArray[np.integer]:
-        """Return it in memory; only annotated planes are read."""
+        """Return a copy in memory; only annotated planes are read."""
         ahead, self._copied = self._copied, None
         if ahead is not None and ahead.dtype == dtype:
             return ahead
@@ -193,11 +193,11 @@ class AnnotationFile:
         return copied
 
     def copy_ahead(self, dtype: DTypeLike) -> None:
-        """Have the next `copy` ready; in the thread that made the file."""
+        """Prepare the next `copy`; in the thread that made the file."""
         self._copied = self.copy(dtype)
 
     def flush(self) -> None:
-        """Carry what was written to the disk; may run in another thread.
+        """Flush what was written to the disk; may run in another thread.
 
         If that is an OSError, the file stays dirty.
         """
@@ -206,23 +206,23 @@ class AnnotationFile:
             self._log.flush()
             if sys.platform != "linux":
                 self.array.flush()
-            # On Linux this writes what was changed through the mapping too, and unlike
-            # the mapping's own flush it surely lets other threads run.
+            # On Linux this also writes what was changed through the mapping, and unlike
+            # the mapping's own flush it always releases the GIL.
             flush_file(self.path)
         except OSError:
             self.dirty = True
             raise
 
     def close(self) -> None:
-        """Retire it and let go of the file; what was written stays."""
+        """Retire it and close the file; what was written stays."""
         if not self.retired:
             self._settle()
             self.retired = True
-            # the maps of other files too: they are opened again when asked for
+            # also the maps of other files: they are opened again when needed
             _open_map.cache_clear()
 
     def _prepare(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
-        """Log a plane and its ids, and set aside its space, before it is written."""
+        """Log a plane and its ids, and allocate its space, before it is written."""
         highest = int(values.max())
         if highest > UNKNOWN:
             self._log.add((t, z))
@@ -238,13 +238,13 @@ class AnnotationFile:
                 try:
                     self._log.discard((t, z))
                 except OSError:
-                    continue  # who looks must not fail: it is noted when there is room
+                    continue  # reading must not fail: it is logged when there is room
             self._doubtful.discard((t, z))
 
     def _write_large(self, t: int, z: int, box: Box, values: NDArray[Any]) -> None:
         y, x = (s.start or 0 for s in box)
         record = self.path.with_name(f"{self.path.stem}.{t}-{z}-{y}-{x}.pending.npy")
-        # it counts by its name, so its bytes are on the disk before
+        # its name makes it valid, so its bytes have to be on the disk before
         with atomic(record) as temporary, temporary.open("wb") as file:
             np.save(file, values.astype(np.int32, copy=False))
         self.plane(t, z)[box] = values
@@ -258,7 +258,7 @@ class AnnotationFile:
                 continue
             try:
                 t, z, box, values = self._read_pending(record)
-            except Exception as error:  # whatever a power cut, or anybody, left there
+            except Exception as error:  # whatever a power cut left there
                 self.notes += (
                     f"{record}: the last large change cannot be read and was not "
                     f"taken into the annotation ({error}).",
@@ -273,13 +273,13 @@ class AnnotationFile:
             record.unlink()
 
     def _read_pending(self, record: Path) -> tuple[int, int, Box, NDArray[Any]]:
-        """Return t, z and box of a large write, and its values."""
+        """Return t, z, the box and the values of a large write."""
         inside(record.parent, record.name)
         numbers = _PENDING.search(record.name)
         if numbers is None:
             raise ValueError("its name says not where it belongs")
         t, z, y, x = (int(number) for number in numbers.groups())
-        # a map takes no memory, whatever size the file pretends to have
+        # a map takes no memory, whatever size the file claims
         values = np.lib.format.open_memmap(record, mode="r")
         height, width = values.shape
         box = (slice(y, y + height), slice(x, x + width))
@@ -293,7 +293,7 @@ class AnnotationFile:
 def _open_map(owner: object, reference: ArrayReference) -> Any:
     """Map a file for writing: the same map again if its owner used it not long ago.
 
-    A file that is made anew under its name has another owner.
+    A file that is remade under its name has another owner.
     """
     return reference.open(writable=True)
 
@@ -305,7 +305,7 @@ def plane_of(array: Any, axes: str, t: int, z: int, box: Box | None = None) -> A
 
 
 def beside(path: Path) -> list[Path]:
-    """List the files that belong to an annotation, and it itself."""
+    """List an annotation's file and those that belong to it."""
     ours = re.compile(
         re.escape(path.stem) + r"\.(raw|places|[^.]+\.(pending|part)\.npy)"
     )
@@ -313,7 +313,7 @@ def beside(path: Path) -> list[Path]:
 
 
 def reference(path: Path, shape: tuple[int, ...]) -> ArrayReference:
-    """Return where an annotation lies; ValueError if it is not of this shape."""
+    """Return a reference to an annotation; ValueError if it is not of this shape."""
     expected, found = prod(shape) * 4, path.stat().st_size
     if found != expected:
         raise ValueError(
@@ -326,7 +326,7 @@ def reference(path: Path, shape: tuple[int, ...]) -> ArrayReference:
 def known_places(
     path: Path, axes: str, shape: tuple[int, ...]
 ) -> tuple[set[PlaneIndex], int]:
-    """Return which planes of an annotation on disk have any, and the largest id.
+    """Return the annotated planes of an annotation on disk, and the largest id.
 
     OSError or ValueError if there is none of this shape.
     """

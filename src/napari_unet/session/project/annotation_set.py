@@ -1,4 +1,4 @@
-"""The annotations of a project: which file holds which, and files put in their place.
+"""The annotations of a project: their files, and replacing them.
 
 A replaced annotation is a new file under a new name, so that the old one stays for
 undo, and a worker that has it open reads on.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 class AnnotationSet:
-    """Annotation files of a folder, opened when asked for.
+    """Annotation files of a folder, opened when needed.
 
-    `names` are the files of the images that have one, by the image's id; `notes` what
-    people have to know, a sentence each.
+    `names` are the files of the images that have one, by the image's id; `notes` are
+    messages for the user, a sentence each.
     """
 
     def __init__(self, folder: Path, names: Mapping[str, str]) -> None:
@@ -40,7 +40,7 @@ class AnnotationSet:
         self.names = dict(names)
         self.opened: dict[str, AnnotationFile] = {}
         self.notes: list[str] = []
-        # files that are being made, and not in use yet
+        # files being made, not in use yet
         self._prepared: set[str] = set()
 
     def get(self, image: ProjectImage) -> AnnotationFile | None:
@@ -61,7 +61,7 @@ class AnnotationSet:
     def make(self, image: ProjectImage) -> AnnotationFile:
         """Make an empty annotation for an image that has none."""
         name = f"annotation-{image.id}.raw"
-        # A file that was removed may be there still, to be brought back.
+        # A removed file may still be there, for undo.
         if (self._folder / name).exists():
             name = _new_name(image.id)
         self.use(image.id, self._open(image, name))
@@ -117,7 +117,7 @@ class AnnotationSet:
         name: str | None,
         touched: dict[PlaneIndex, NDArray[Any]] | None,
     ) -> AnnotationFile | None:
-        """Open an earlier annotation, with what was painted since; not in use yet.
+        """Open an earlier annotation and add what was painted since; not in use yet.
 
         `name` is that of its file, None if there was none; `touched` is what was
         tracked of it, see `AnnotationFile`.
@@ -143,7 +143,7 @@ class AnnotationSet:
         return old
 
     def use(self, image_id: str, file: AnnotationFile | None) -> None:
-        """Put a file in place of the present one, which is closed; None removes it."""
+        """Replace the present file, which is closed; None removes it."""
         present = self.opened.pop(image_id, None)
         self.names.pop(image_id, None)
         if present is not None:
@@ -158,7 +158,7 @@ class AnnotationSet:
         return [file for file in self.opened.values() if file.dirty]
 
     def tidy(self, needed: Iterable[str]) -> Callable[[], None]:
-        """Return what deletes the files neither in use nor needed; it may take long."""
+        """Return a function that deletes unused files; it may take long."""
         keep = {*self.names.values(), *needed, *self._prepared}
         paths = self._folder.glob("annotation-*.raw")
         superfluous = [path for path in paths if path.name not in keep]
@@ -205,7 +205,7 @@ def _all_planes(
 
 
 def _delete(path: Path) -> None:
-    # A system that still has it open deletes it another time.
+    # Windows refuses while a file is open: it is deleted another time.
     with suppress(OSError):
         for file in beside(path):
             file.unlink()

@@ -1,4 +1,4 @@
-"""What people changed in predicted cells, kept beside the annotation as strokes are.
+"""Edits of predicted cells, kept beside the annotation in the same way.
 
 An edit holds for the image, whichever model predicts it: see `core.cells.edited` for
 what the values mean. They are those of an annotation, so the files are of its kind,
@@ -23,9 +23,9 @@ _NAME = re.compile(r"edits-(.+)\.raw")
 
 
 class EditFiles:
-    """Files of edited cells in a folder, opened when asked for.
+    """Files of edited cells in a folder, opened when needed.
 
-    `notes` is what people have to know, a sentence each.
+    `notes` are messages for the user, a sentence each.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class EditFiles:
         for path in self._folder.glob("edits-*.raw"):
             found = _NAME.fullmatch(path.name)
             if found is not None and found[1] not in image_ids:
-                # a system that still has it open deletes it another time
+                # Windows refuses while a file is open: it is deleted another time
                 with suppress(OSError):
                     for file_of in beside(path):
                         file_of.unlink()

@@ -1,4 +1,4 @@
-"""Where the files of a project's images are, and where they are after they moved."""
+"""Paths of the files of a project's images, and finding them after they moved."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def is_missing(image: ProjectImage) -> bool:
-    """Whether a file of an image is not where it was; one of a bare array has none."""
+    """Whether a file of an image is missing; an image of a bare array has no file."""
     return any(_is_gone(source.path) for source in image.sources)
 
 
 def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
     """Return an image, and others that are missing, with their new paths.
 
-    The path is that of the image's file, or of its first one that is missing. Other
-    missing files are looked for beside it. FileNotFoundError if nothing is there.
+    The path is that of the image's file, or of its first missing one. Other missing
+    files are searched beside it. FileNotFoundError if nothing is there.
     """
     path = path.absolute()
     if not _exists(path):
@@ -49,7 +49,7 @@ def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
 def relative(
     image: ProjectImage, folder: Path, absolute: dict[str, str]
 ) -> ProjectImage:
-    """Make paths relative to a folder, and note in `absolute` where they led."""
+    """Make paths relative to a folder, and keep the absolute ones in `absolute`."""
 
     def shorten(path: str) -> str:
         if not Path(path).is_absolute():
@@ -85,7 +85,7 @@ def _is_gone(path: str | None) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """Whether something is there; nothing can be where no disk has such a name."""
+    """Whether a path exists; not if its name is impossible on this disk."""
     try:
         return path.exists()
     except OSError:

@@ -1,7 +1,7 @@
-"""Which planes of an annotation have any, kept beside it so that opening need not scan.
+"""The annotated planes of an annotation, kept beside it so that opening need not scan.
 
 A line is added before the first pixel of a plane is written and after its last one was
-erased, so that a kill in between hides none.
+erased, so that a kill in between loses none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LINE = re.compile(r"([+-]) (\d{1,10}) (\d{1,10})|h (\d{1,10})")
 
 
 class PlacesLog:
-    """A text file of planes and of the largest id, appended to; made anew at the start.
+    """A text file of planes and of the largest id, appended to; rewritten at the start.
 
     `places` are the planes (t, z) that have annotation, `highest` the largest id ever
     written.
@@ -46,25 +46,25 @@ class PlacesLog:
             temporary.chmod(0o600)
 
     def add(self, plane: PlaneIndex) -> None:
-        """Note a plane; OSError if the disk is full."""
+        """Log a plane; OSError if the disk is full."""
         if plane not in self.places:
             self._append(f"+ {plane[0]} {plane[1]}")
             self.places.add(plane)
 
     def discard(self, plane: PlaneIndex) -> None:
-        """Note that nothing is left in a plane; OSError if the disk is full."""
+        """Log that nothing is left in a plane; OSError if the disk is full."""
         if plane in self.places:
             self._append(f"- {plane[0]} {plane[1]}")
             self.places.discard(plane)
 
     def raise_highest(self, value: int) -> None:
-        """Note that ids up to this one have been in use."""
+        """Log that ids up to this one have been used."""
         if value > self.highest:
             self._append(f"h {value}")
             self.highest = value
 
     def flush(self) -> None:
-        """Carry it to the disk; may run in another thread."""
+        """Flush it to the disk; may run in another thread."""
         flush_file(self._path)
 
     def _append(self, line: str) -> None:
@@ -73,7 +73,7 @@ class PlacesLog:
             with self._path.open("ab", buffering=0) as file:
                 size = file.tell()
                 if file.write(text) != len(text):
-                    # the next line would go on in the middle of this one
+                    # the next line would be appended to this incomplete one
                     file.truncate(size)
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
@@ -85,8 +85,8 @@ def read_places(
 ) -> tuple[set[PlaneIndex], int] | None:
     """Read the planes and the largest id of a log.
 
-    None if there is none, or none that can be trusted: one with more time points and
-    slices than `sizes` is of something else.
+    None if there is none, or it cannot be trusted: one with more time points and slices
+    than `sizes` belongs to something else.
     """
     try:
         lines = path.read_text(encoding="ascii").split("\n")
@@ -96,7 +96,7 @@ def read_places(
         return None
     places: set[PlaneIndex] = set()
     highest = 0
-    # What follows the last line break was cut off by a power cut.
+    # An incomplete last line was cut off by a power failure.
     for line in lines[1:-1]:
         found = _LINE.fullmatch(line)
         if found is None:

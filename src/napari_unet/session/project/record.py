@@ -1,4 +1,4 @@
-"""What a project is: images, their annotation, classes; frozen records, kept as JSON.
+"""The record of a project: images, their annotation, classes; frozen, kept as JSON.
 
 Arrays are not here but in files beside it; see `session.project.store`.
 """
@@ -35,11 +35,11 @@ PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0
 BACKGROUND_COLOUR = "#96551f"
 
 FILE_NAME = "project.json"
-# Version of the format; the first is written as long as that can say all.
+# Versions of the format; the oldest that can represent the project is written.
 _NEWEST = 2
 MODELS = "models"
 
-# No axis and no annotation is larger; numpy counts further than disks hold.
+# No axis and no annotation is larger than this.
 _MOST, _MOST_PLANES = 2**48, 2**20
 _Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -62,7 +62,7 @@ class ImageSource(Settings):
 
 
 class ProjectImage(Settings):
-    """An image of the project and what is known of it."""
+    """An image of the project and its properties."""
 
     id: FileName = Field(
         description="Unique in the project, names the annotation's file."
@@ -130,7 +130,7 @@ class ProjectImage(Settings):
 
     @property
     def annotation_axes(self) -> str:
-        """Those of the image without channels."""
+        """The axes of the image without channels."""
         return self.axes.replace("c", "")
 
     @property
@@ -138,14 +138,14 @@ class ProjectImage(Settings):
         return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
 
     def begun(self) -> ProjectImage:
-        """Return it with an annotation; with the first one it is to be learnt from."""
+        """Return it with an annotation; with its first one it is used for training."""
         if self.annotated:
             return self
         return self.replace(annotated=True, use_for_training=True)
 
 
 class Project(Settings):
-    """Everything that is kept of the work on some images, but for arrays."""
+    """Everything that is kept of the work on some images, except arrays."""
 
     id: str
     name: str = "project"
@@ -182,9 +182,9 @@ class Project(Settings):
     def reverted(self, before: Project, after: Project) -> Project:
         """Return a copy without the step from `before` to `after`.
 
-        What changed since that step stays: images, strokes' classes and finished parts
-        that came later, and every setting that the step did not touch. What was painted
-        since in a class that goes is of the first.
+        What changed since that step stays: later images, classes of strokes and
+        finished parts, and every setting that the step did not touch. What was painted
+        since in a removed class becomes the first.
         """
         others = set(type(self).model_fields) - {"images"}
         project = _reverted(self, before, after, others)
@@ -195,7 +195,7 @@ class Project(Settings):
 
 
 class ProjectFile(Settings):
-    """What `project.json` holds: the project, and which file holds what."""
+    """The content of `project.json`: the project, and its files."""
 
     project: Project
     # file of each image's annotation, by the image's id
@@ -203,11 +203,11 @@ class ProjectFile(Settings):
     origin: str = ""  # stamp of the saved folder that this working copy was made from
     # stamp of a folder made by *Save project as*; empty in a working copy
     saved: str = ""
-    # in a saved folder: where each relative path led to on the machine that wrote it
+    # in a saved folder: the absolute path of each relative one on the machine of origin
     absolute: dict[str, str] = Field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
-        """Write it into a folder; the old file is replaced when all is written."""
+        """Write it into a folder; the old file is replaced by the complete new one."""
         project = self.project
         later = project.training.is_later or project.segmentation.is_later
         version = _NEWEST if later else 1
@@ -220,7 +220,7 @@ class ProjectFile(Settings):
 
     @classmethod
     def read(cls, folder: Path) -> ProjectFile:
-        """Read it; the file is never touched.
+        """Read it; the file is not changed.
 
         FileNotFoundError if there is no project in the folder, ValueError if the file
         is damaged, or of a newer napari-unet.
@@ -268,9 +268,9 @@ class ProjectFile(Settings):
         return None if name is None else inside(folder, name)
 
     def confined(self) -> tuple[ProjectFile, tuple[str, ...]]:
-        """Return it without models outside its folder, and a sentence on each.
+        """Return it without models outside of its folder, and a sentence on each.
 
-        A project that somebody else may have written names no files of this person.
+        A project that somebody else may have written must not name files of this user.
         """
         project = self.project
         outside = [m for m in (*project.models, project.start) if m and not _is_own(m)]
@@ -286,7 +286,7 @@ class ProjectFile(Settings):
 
 
 def _is_own(model: str) -> bool:
-    """Whether a model lies in the folder of a project's models."""
+    """Whether a model is in the folder of a project's models."""
     folder, _, name = model.partition("/")
     return folder == MODELS and is_file_name(name)
 
@@ -300,7 +300,7 @@ def _of_classes(image: ProjectImage, count: int) -> ProjectImage:
 def _reverted(
     now: _Settings, before: _Settings, after: _Settings, names: set[str]
 ) -> _Settings:
-    """Set back the fields that a step changed."""
+    """Reset the fields that a step changed."""
     changes = {
         name: _merged(name, *(getattr(record, name) for record in (now, before, after)))
         for name in names
@@ -310,7 +310,7 @@ def _reverted(
 
 
 def _merged(name: str, now: Any, was: Any, became: Any) -> Any:
-    """Set back a field, but for the parts of a collection that changed later."""
+    """Reset a field, except the parts of a collection that changed later."""
     if isinstance(now, dict):
         result = dict(now)
         for key in was.keys() | became.keys():

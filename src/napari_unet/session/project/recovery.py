@@ -1,4 +1,4 @@
-"""Projects on disk: where they are, which hold an image, which are open."""
+"""Projects on disk: where they are, which have an image, which are open."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _log = logging.getLogger(__name__)
 
 _LOCK_NAME = "open.lock"
 
-# Another napari that only looks holds the lock for an instant.
+# Another napari that only checks holds the lock for an instant.
 _LOCK_WAIT_S = 0.3
 
-# Where along an axis to sample, and how large each sample is, in pixels. An image is
-# not read as a whole for it, and one sample alone may lie in black.
+# Positions of the samples along an axis, and the size of each in pixels. Reading the
+# whole image would take too long, and a single sample may be black.
 _ALONG = (0.0, 0.5, 1.0)
 _SAMPLES = ((0.5, 0.5), (0.0, 0.0), (0.25, 0.75), (0.75, 0.25), (1.0, 1.0))
 _SAMPLE = 64
@@ -51,7 +51,7 @@ class ProjectLockedError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class FoundProject:
-    """A project on disk that holds a certain image."""
+    """A project on disk that has a certain image."""
 
     folder: Path
     name: str
@@ -115,7 +115,7 @@ def find_projects(
     root : Path
         Folder of projects.
     warn : callable
-        Gets a sentence about each project that cannot be read; it is passed over.
+        Called with a sentence about each project that cannot be read, which is skipped.
     """
     found = []
     for file in root.glob(f"*/{FILE_NAME}"):
@@ -123,7 +123,7 @@ def find_projects(
             project = _look_into(file.parent, fingerprint)
         except FileNotFoundError:
             continue  # removed meanwhile
-        except Exception as error:  # one that is damaged keeps no other from anybody
+        except Exception as error:  # one that is damaged must not hide the others
             warn(f"{file.parent}: this project was passed over. {error}")
         else:
             found += [project] if project is not None else []
@@ -131,9 +131,9 @@ def find_projects(
 
 
 def recent_projects(root: Path, most: int = 8) -> list[RecentProject]:
-    """Return the projects that were worked on last, the latest first.
+    """Return the projects of the latest work, the latest first.
 
-    Those without images, and those that cannot be read, are passed over.
+    Those without images, and those that cannot be read, are skipped.
     """
     files = sorted(
         root.glob(f"*/{FILE_NAME}"), key=lambda f: f.stat().st_mtime, reverse=True
@@ -152,15 +152,15 @@ def recent_projects(root: Path, most: int = 8) -> list[RecentProject]:
 
 
 def lock(folder: Path, wait: float = _LOCK_WAIT_S) -> FileLock:
-    """Lock a project against a second napari; the lock ends with this process.
+    """Lock a project against a second napari; the lock is released with this process.
 
     ProjectLockedError if it is open elsewhere, and was so for `wait` seconds;
-    ValueError if something else than a file has the lock's name, such as a link.
+    ValueError if the lock's name is taken by anything but a file, such as a link.
     """
     inside(folder, _LOCK_NAME)
     held = FileLock(folder / _LOCK_NAME, timeout=wait)
     try:
-        # Some network drives know no locks: better to work there without.
+        # Some network drives have no locks: better to work without one.
         with suppress(NotImplementedError):
             held.acquire()
     except Timeout:
@@ -177,13 +177,13 @@ def is_locked(folder: Path) -> bool:
     except ProjectLockedError:
         return True
     except (OSError, ValueError):
-        # it is gone, or cannot be opened: opening it says why
+        # removed, or it cannot be opened: opening it says why
         return False
     return False
 
 
 def _look_into(folder: Path, fingerprint: str) -> FoundProject | None:
-    """Return what a project has of an image; None if it has no work at all."""
+    """Return a project's work on an image; None if there is none."""
     kept = ProjectFile.read(folder)
     images = [i for i in kept.project.images if i.fingerprint == fingerprint]
     if kept.saved or not images:

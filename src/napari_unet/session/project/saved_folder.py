@@ -1,7 +1,7 @@
-"""A project as a folder that opens anywhere: TIFFs instead of memory maps.
+"""A project as a portable folder: TIFFs instead of memory maps.
 
-Paths in it are relative to it. What is opened is not the folder itself but a working
-copy in the user's data folder, so that painting is as quick and as safe as ever.
+Paths in it are relative. It is not opened itself, but a working copy in the user's data
+folder, so that painting is as fast and as safe as in any project.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def save_folder(
     files: Mapping[str, AnnotationFile],
     edits: Mapping[str, AnnotationFile],
 ) -> None:
-    """Write a project so that it opens anywhere.
+    """Write a project as a portable folder.
 
     An earlier save of the same project is replaced, file by file, `project.json` last.
 
@@ -97,9 +97,9 @@ def save_folder(
 def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
     """Return the folder to work in: `folder` itself, or the copy of a saved one.
 
-    And what was left out of a copy that was made now, a sentence each. A folder that
-    was opened before, and not saved anew since, has a copy already, with all that was
-    done in it.
+    Also returns what was left out of a copy that was made now, a sentence each. A
+    folder that was opened before, and not saved again since, has a copy already, with
+    all later work.
 
     FileNotFoundError or ValueError if there is no project in the folder, or one that
     cannot be read.
@@ -115,7 +115,7 @@ def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 def folder_name(name: str) -> str:
-    """Return a name for a new project's folder, that no other has."""
+    """Return an unused name for the folder of a new project."""
     return f"{file_stem(name, 'project', longest=_LONGEST_NAME)}-{uuid4().hex[:8]}"
 
 
@@ -154,8 +154,8 @@ def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
 def _read(path: Path, image: ProjectImage, target: Path) -> None:
     """Make a memory map of the annotation in a TIFF."""
     labels = read_labels(path)
-    # Axes of length one are not in the file, and t may come back as z: what holds is
-    # their order.
+    # Axes of length one are not in the file, and t may be read as z: only their order
+    # is certain.
     order = [a for a in AXES if a in labels.axes]
     stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
     shape = tuple(image.sizes[axis] for axis in "tzyx")
@@ -174,7 +174,7 @@ def _read(path: Path, image: ProjectImage, target: Path) -> None:
 
 
 def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]:
-    """Copy all models into a folder; return the fields that name them, relative."""
+    """Copy all models into a folder; return the record's fields with new paths."""
     for there in (source / MODELS, folder / MODELS):
         if not is_real_folder(there):
             raise ValueError(f"{there}: is a link, and is not opened.")
@@ -182,10 +182,10 @@ def _copy_models(project: Project, source: Path, folder: Path) -> dict[str, Any]
     copied: dict[str, str] = {}
     own = sorted(p for p in (source / MODELS).glob("*") if not p.name.startswith("."))
     named = [source / model for model in project.models]
-    # a record can name any file of this person's: only models are handed on
+    # a record can name any file of this user: only models are passed on
     others = [p for p in named if p not in own and _is_model(p)]
     for path in (*own, *others):
-        # a link in the project leads to what is not part of it
+        # a link in the project leads outside of it
         if path.is_file() and not (path in own and path.is_symlink()):
             name = _unused(path.name, [Path(c).name for c in copied.values()])
             copied[str(path)] = f"{MODELS}/{name}"

@@ -1,4 +1,4 @@
-"""Saving in the background: what is due, in order, and what could not be written."""
+"""Saving in the background: due writes, in order, and failed ones."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _RECORD_S = 0.5
 class Saving:
     """Writes a project's record and annotations, one after the other, in one thread.
 
-    `writer` returns what writes the record as it is now, `dirty` the annotations that
-    have something to flush.
+    `writer` returns a function that writes the present record, `dirty` the annotations
+    that have something to flush.
     """
 
     def __init__(
@@ -33,28 +33,28 @@ class Saving:
         # One thread: a record never gets ahead of the annotation it names.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-save")
         self._running: list[Future[None]] = []
-        # Both count from the first change: who goes on working does not put it off.
+        # Both count from the first change, so that further work does not delay saving.
         self._record = Debounce(_RECORD_S)
         self._strokes = Throttle(_RECORD_S)
         self._painted = False
         self._last_error = ""
 
     def record_changed(self) -> None:
-        """The record is to be written within a second."""
+        """Have the record written within a second."""
         if not self._record.pending:
             self._record.note()
 
     def later(self, tidy: Callable[[], None]) -> None:
-        """Do something in the background that nothing waits for."""
+        """Run something in the background that nothing waits for."""
         self._thread.submit(tidy)
 
     def now(self, write: Callable[[], None]) -> None:
-        """Write a record after all that is under way, and wait; OSError if it fails."""
+        """Write a record after all pending writes, and wait; OSError if it fails."""
         self._thread.submit(write).result()
         self._record.pending = False
 
     def tick(self, longest: float) -> str:
-        """Begin what is due, and say why something could not be written, once.
+        """Begin due writes, and return why one failed, once.
 
         It is tried again. `longest` are the seconds from a stroke to the disk.
         """
@@ -103,7 +103,7 @@ class Saving:
     def _failure(self, writes: list[Future[None]]) -> BaseException | None:
         """Wait for some writes; return the first failure, after which all is due again.
 
-        Files that could not be flushed stay dirty of themselves.
+        Files that could not be flushed stay dirty.
         """
         failures = [failure for write in writes if (failure := write.exception())]
         if failures:

@@ -1,4 +1,4 @@
-"""A project's folder: its record, its annotations, its models, and its steps back.
+"""A project's folder: record, annotations, models, and undo.
 
 `project.json` is written within a second of a change, annotations are memory maps that
 are flushed within two. A kill loses nothing of what was painted, and of the record at
@@ -52,14 +52,14 @@ _STEPS = 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """What was done, and how it was before."""
+    """A step for undo: what was done, and the state before."""
 
     label: str  # in words, for people
     before: Project
     after: Project
-    image_id: str | None = None  # whose annotation was replaced or removed
+    image_id: str | None = None  # image whose annotation was replaced or removed
     file: str | None = None  # the annotation's file before; None if there was none
-    # what was tracked of that file, see `AnnotationFile`
+    # tracked changes of that file, see `AnnotationFile`
     touched: dict[PlaneIndex, NDArray[Any]] | None = None
 
 
@@ -73,11 +73,11 @@ class ProjectStore:
     changed = Signal(Project)
     undone = Signal()
     replaced = Signal(str)
-    """The annotation of an image (its id) is another one now, or was removed."""
+    """The annotation of an image (its id) was replaced or removed."""
     save_failed = Signal(str)
     """Saving failed; a sentence. It is tried again."""
     opening_notes = Signal(str)
-    """Something was left out or lost in opening the project; a sentence."""
+    """A sentence on what was left out or lost in opening the project."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class ProjectStore:
                 raise ValueError(f"{folder / MODELS}: is a link, and is not opened.")
             if folder.resolve().parent != root.resolve():
                 kept, notes = kept.confined()
-            # who holds the lock is the only one who writes there
+            # the owner of the lock is the only one that writes there
             remove_strays(folder, age_s=0)
             remove_strays(folder / MODELS)
             return cls(folder, kept, held, notes=notes)
@@ -140,7 +140,7 @@ class ProjectStore:
 
     @property
     def project(self) -> Project:
-        """The record as it is now."""
+        """The present record."""
         return self._project
 
     @property
@@ -171,13 +171,14 @@ class ProjectStore:
 
     @property
     def can_undo(self) -> str | None:
-        """What `undo` would undo; None if nothing."""
+        """Name of the step that `undo` would undo; None if there is none."""
         return self._steps[-1].label if self._steps else None
 
     def undo(self) -> str | None:
-        """Undo the last step, but for what was painted or changed since.
+        """Undo the last step, except what was painted or changed since.
 
-        What was undone is returned, None if nothing; OSError if the disk refuses.
+        Returns what was undone, None if there is nothing; OSError if it cannot be
+        written.
         """
         if not self._steps:
             return None
@@ -213,8 +214,8 @@ class ProjectStore:
             if any(step.image_id == image_id for step in self._steps):
                 file.touched = {}
             self._project = self._project.with_image(image.begun())
-            # A stroke counts from its first moment: after a kill it is looked for in
-            # the file that the record names.
+            # Saved at once: after a kill strokes are looked for in the file that the
+            # record names.
             try:
                 self._saving.now(self._writer(self._project, self._annotations.names))
             except OSError:
@@ -223,7 +224,7 @@ class ProjectStore:
         return file
 
     def cell_edits(self, image_id: str, *, make: bool = False) -> AnnotationFile | None:
-        """Return what was edited in predicted cells of an image; None if nothing was.
+        """Return the edits of predicted cells of an image; None if there are none.
 
         KeyError if there is no such image, ValueError if its file does not fit it;
         OSError if one is to be made and cannot be.
@@ -233,9 +234,10 @@ class ProjectStore:
     def replace_annotation(
         self, image_id: str, planes: Planes, what: str, project: Project | None = None
     ) -> None:
-        """Put another annotation in place of an image's; this can be undone.
+        """Replace the annotation of an image; this can be undone.
 
-        After a kill either is there, with its record. The present file is retired.
+        After a kill either the old or the new one is there, with its record. The
+        present file is retired.
 
         ValueError if shape or values do not fit, OSError if the disk is full; then
         nothing is changed.
@@ -247,7 +249,7 @@ class ProjectStore:
         what : str
             What was done, such as "import masks".
         project : Project, optional
-            The record that goes with it, such as one with the new classes of cells.
+            The record to save with it, such as one with the new classes of cells.
         """
         new = self._annotations.prepare(self._project.image(image_id), planes)
         self.use_annotation(image_id, new, what, project)
@@ -255,9 +257,9 @@ class ProjectStore:
     def preparing_annotation(
         self, image_id: str, planes: Callable[[], Planes]
     ) -> Callable[[], AnnotationFile]:
-        """Return what makes the file for `use_annotation`, and may run in a thread.
+        """Return a function that makes the file for `use_annotation`, also in a thread.
 
-        What it raises is as of `replace_annotation`; nothing may be painted meanwhile.
+        It raises as `replace_annotation` does; nothing may be painted meanwhile.
         """
         return self._annotations.preparing(self._project.image(image_id), planes)
 
@@ -268,13 +270,13 @@ class ProjectStore:
         what: str,
         project: Project | None = None,
     ) -> None:
-        """Put a file that was prepared in place of an image's annotation."""
+        """Replace an image's annotation by a prepared file."""
         after = project or self._project
         after = after.with_image(after.image(image_id).begun())
         self._replace(image_id, new, what, after)
 
     def drop_prepared(self, new: AnnotationFile) -> None:
-        """Delete a file that was prepared and is of no use."""
+        """Delete a prepared file that is not needed."""
         self._annotations.drop(new)
 
     def remove_annotation(self, image_id: str, what: str) -> None:
@@ -292,7 +294,7 @@ class ProjectStore:
         return [image for image in self._project.images if is_missing(image)]
 
     def save_as(self, folder: Path) -> None:
-        """Save a copy as a folder that opens anywhere; this store stays where it is.
+        """Save a copy as a portable folder; this store stays where it is.
 
         ValueError if the folder holds another project, OSError if it cannot be written.
         """
@@ -303,7 +305,7 @@ class ProjectStore:
         save_folder(folder, self._project, self.folder, files, edits)
 
     def tick(self) -> None:
-        """Save in the background what is due; to be called a few times a second."""
+        """Save what is due in the background; to be called a few times a second."""
         if self._closed:
             return
         for notes in (self._annotations.notes, self._edits.notes):
@@ -320,7 +322,7 @@ class ProjectStore:
     def close(self) -> None:
         """Save and unlock; a new project in which nothing was done is removed.
 
-        `save_failed` is emitted where the disk refuses.
+        `save_failed` is emitted if that fails.
         """
         if self._closed:
             return
@@ -352,7 +354,7 @@ class ProjectStore:
         self.changed.emit(after)
 
     def _use(self, image_id: str, new: AnnotationFile | None, project: Project) -> None:
-        """Save the record with another file; only if that succeeds it counts."""
+        """Save the record with another file; used only if that succeeds."""
         files = dict(self._annotations.names)
         files.pop(image_id, None)
         if new is not None:
@@ -367,7 +369,7 @@ class ProjectStore:
         self._annotations.use(image_id, new)
 
     def _writer(self, project: Project, files: dict[str, str]) -> Callable[[], None]:
-        """Return what writes a record; nothing that changes until then is in it."""
+        """Return a function that writes the record as it is now; later changes wait."""
         kept = ProjectFile(project=project, files=dict(files), origin=self._origin)
         return lambda: kept.write(self.folder)
 
