@@ -1,4 +1,4 @@
-"""A prediction that is asked of another computer: of which images, and how."""
+"""A prediction requested of another computer: its images and settings."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SentImage:
-    """Pixels that came from another computer, and what they are there."""
+    """Pixels that came from another computer, and their origin there."""
 
     image: Image
-    made: Provenance  # its settings are those of whoever predicts
+    made: Provenance  # its settings are those of the computer that predicts
 
 
 class AskedFile(Settings):
-    """An image, as it is where the results are to be."""
+    """An image, as it is on the computer that gets the results."""
 
     name: FileName = Field(description="As of `io.names.image_name`.")
     file: str = Field("", description="Name of its file.")
@@ -53,7 +53,7 @@ class AskedFile(Settings):
         )
 
     def stand_in(self, folder: Path) -> Path:
-        """Make an empty file or folder, whose results are called as the image's."""
+        """Make an empty file or folder that gives results the name of the image's."""
         if self.in_folder:
             path = folder / f"{self.name}.ome.zarr"
             path.mkdir()
@@ -70,7 +70,7 @@ class AskedFile(Settings):
 
 
 def _check_kind(kind: str) -> str:
-    """Refuse what is no kind of result: it would be the name of a folder."""
+    """Refuse an unknown kind of result: it would become the name of a folder."""
     if kind not in (*KINDS, IMAGE, *OF_CELLS):
         raise ValueError("should be a kind of result")
     return kind
@@ -80,7 +80,7 @@ Kind = Annotated[str, AfterValidator(_check_kind)]
 
 
 class AskedPrediction(Settings):
-    """How images are predicted, and what is written of them."""
+    """How images are predicted, and which results are written."""
 
     model: FileName = Field(description="Name of its file.")
     sha256: str = Field(description="Of what the model is.")

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
-# A writer that has written nothing for a day does not live any more.
+# A writer that has written nothing for a day is dead.
 _STRAY_S = 86_400.0
-# Windows lets no file be replaced that a virus scanner or an indexer reads just then:
-# so often it is tried again, after so many seconds each.
+# Windows refuses to replace a file while a virus scanner or an indexer reads it: number
+# of further tries, and seconds between them.
 _TRIES, _PAUSE_S = 20, 0.05
-# Characters of a path that Windows takes, unless it is told to take more.
+# Length of paths that Windows allows, unless configured otherwise.
 _LONGEST_WINDOWS = 259
-# Less is left on no disk that a write failed on for another reason, in bytes.
+# A failed write with fewer bytes left on the disk is taken for a full disk.
 _FULL = 2**20
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -48,7 +48,7 @@ _REASONS = {
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, renamed to it if the block succeeds.
+    """Yield a temporary name beside `path`, renamed to it if the block succeeds.
 
     A file or folder of that name is replaced.
 
@@ -78,10 +78,10 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def move(source: Path, path: Path) -> None:
-    """Give a finished file or folder its name; one that exists is replaced.
+    """Rename a finished file or folder; an existing one is replaced.
 
-    Both are on one disk, and what is in it was brought there before (`flush`). Errors
-    are as of `atomic`; then both are as before.
+    Both are on one disk, and the content was flushed before (`flush`). Errors are as of
+    `atomic`; then both are as before.
     """
     with explained(path, source):
         _move(source, path)
@@ -99,7 +99,7 @@ def explained(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those around it, if it is not there.
+    """Make a folder and its parents, if it is missing.
 
     Raises
     ------
@@ -129,14 +129,14 @@ def check_writable(path: str | Path) -> None:
 
 
 def check_separate(output: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Refuse to write over what a job reads.
+    """Refuse to overwrite what a job reads.
 
     Raises
     ------
     ValueError
         If the output, which is written or replaced as a whole, is one of the inputs,
-        lies in one, or has one in it. Links are followed, and names that differ in case
-        only are one where the disk says so.
+        lies in one, or has one in it. Links are followed, and names that differ only in
+        case are the same where the disk says so.
     """
     target = Path(output).resolve()
     for given in inputs:
@@ -150,13 +150,13 @@ def check_separate(output: str | Path, inputs: Iterable[str | Path]) -> None:
 
 
 def flush_file(file: Path) -> None:
-    """Bring the bytes of a file to the disk."""
+    """Flush a file to the disk."""
     with file.open("r+b") as handle:
         os.fsync(handle.fileno())
 
 
 def flush(path: Path) -> None:
-    """Bring a file, or all files in a folder, to the disk."""
+    """Flush a file, or all files in a folder, to the disk."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         if not file.is_dir():
             flush_file(file)
@@ -175,8 +175,8 @@ def remove(path: Path) -> None:
 def _await_zarr() -> None:
     """Wait for the chunks that zarr still writes.
 
-    Where one cannot be written zarr raises at once, while its threads go on with the
-    others and make the folder anew that was just removed.
+    Where one cannot be written zarr raises at once, while its threads continue with the
+    others and recreate the folder that was just removed.
     """
     zarr = sys.modules.get("zarr.core.sync")
     if zarr is None or zarr.loop[0] is None:
@@ -204,7 +204,7 @@ def _move(source: Path, path: Path) -> None:
 
 
 def _came_from_writing(error: OSError, temporary: Path) -> bool:
-    """Tell a failed write from a block that failed to read something else."""
+    """Whether an error comes from writing, not from reading something else."""
     return error.filename is None or str(error.filename).startswith(str(temporary))
 
 
@@ -222,7 +222,7 @@ def _reason(error: OSError, path: Path) -> str:
             if shutil.disk_usage(path.parent).free < _FULL:
                 return _REASONS[errno.ENOSPC]
         return f"the system tells no reason ({error})"
-    # Windows says of a path that is too long that it is not there
+    # Windows reports a path that is too long as missing
     length = len(str(path.absolute()))
     if sys.platform == "win32" and length > _LONGEST_WINDOWS:
         return (
@@ -236,7 +236,7 @@ def _rename(temporary: Path, path: Path) -> None:
     if not (temporary.is_dir() and path.exists()):
         _replace(temporary, path)
         return
-    # No system replaces a folder that has content in one step.
+    # No system replaces a folder with content in one step.
     aside = temporary.with_suffix(".old")
     _replace(path, aside)
     try:
@@ -260,7 +260,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 def remove_at_once(path: Path) -> None:
-    """Remove a folder; a kill meanwhile leaves a stray, and no part of it in place."""
+    """Remove a folder; a kill meanwhile leaves no part of it in place, only a stray."""
     stray = path.with_name(f".napari-unet-{uuid4().hex}.old")
     with suppress(OSError):
         os.replace(path, stray)
@@ -269,13 +269,13 @@ def remove_at_once(path: Path) -> None:
 
 
 def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
-    """Remove what writers that were killed left half-written in a folder.
+    """Remove what killed writers left half-written in a folder.
 
-    Only what lies in it directly, and has not changed for `age_s` seconds: then nobody
-    writes any more.
+    Only what is in it directly, and has not changed for `age_s` seconds: then its
+    writer is gone.
 
-    Where a folder was put aside and the one that was to take its name is there too,
-    the name is nobody's and both are whole: they stay.
+    If a folder was moved aside and its replacement is there too, but neither has the
+    name, both are complete: they stay.
     """
     with suppress(OSError):
         strays = [p for p in folder.iterdir() if _STRAY.fullmatch(p.name)]

@@ -1,10 +1,10 @@
-"""A bundle: all that a training or a prediction takes, in one zip that goes anywhere.
+"""A bundle: everything that a training or a prediction needs, in one portable zip.
 
-In it are the planes or volumes that are learnt from, whole, with their annotation, the
-grey values of the frames that they are of, the settings, and the model to start from.
-For a prediction it is whole images and their model. `bundle.json` says what is what.
-Pixels are not compressed and are read where they lie: nothing is unpacked by names that
-are in it, and no name in it leads anywhere.
+It has the complete planes or volumes to train on, with their annotation, the grey-value
+scales of their frames, the settings, and the model to start from; for a prediction,
+whole images and their model. `bundle.json` describes the content. Pixels are not
+compressed and are mapped in place: nothing is unpacked by names in the zip, and no name
+in it is used as a path.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _Sizes = tuple[Index, ...]
 
 
 class KeptScale(Settings):
-    """Grey values of a frame, of which not all need be in the bundle."""
+    """Grey-value scale of a frame, which need not be in the bundle as a whole."""
 
     t: Index
     z: Index | None = None
-    # as of `GreyScale`, written out as numbers may be infinite
+    # as of `GreyScale`, as text since numbers may be infinite
     low: tuple[str, ...]
     high: tuple[str, ...]
     mean: tuple[str, ...]
@@ -70,7 +70,7 @@ class KeptScale(Settings):
 
 
 class KeptImage(Settings):
-    """An image, or what one is to become."""
+    """An image, or the target of one."""
 
     name: str
     axes: str = Field(description="In the order tczyx.")
@@ -82,7 +82,7 @@ class KeptImage(Settings):
 
 
 class KeptField(Settings):
-    """A plane or volume that is learnt from."""
+    """A plane or volume to train on."""
 
     image: Index
     t: Index = 0
@@ -92,7 +92,7 @@ class KeptField(Settings):
 
 
 class BundleRecord(Settings):
-    """What is in a bundle."""
+    """The content of a bundle."""
 
     format: Literal["napari-unet bundle"] = "napari-unet bundle"
     version: Literal[1] = 1
@@ -126,15 +126,15 @@ def write_bundle(
     Parameters
     ----------
     pairs : callable
-        Takes 2 or 3, and returns planes or volumes with what is known of each, as of
+        Takes 2 or 3, and returns planes or volumes with their annotation, as of
         `Course`.
     start : Model, optional
-        To start from.
+        Model to start from.
 
     Raises
     ------
     OSError, ValueError
-        It cannot be written, or an image not be read; nothing of it is left.
+        It cannot be written, or an image cannot be read; no file is left.
     """
     rule = "structure" if start is None else start.card.normalisation
     with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
@@ -172,7 +172,7 @@ def write_images(
 ) -> Iterator[None]:
     """Write a bundle for a prediction, plane by plane; errors as of `write_bundle`.
 
-    `asked` says how the images are predicted, and what each of them is.
+    `asked` describes the images and how they are predicted.
     """
     with atomic(path) as temporary, ZipFile(temporary, "w", ZIP_STORED) as file:
         writer = _Writer(file, None)
@@ -195,12 +195,12 @@ def is_bundle(path: str | Path) -> bool:
     try:
         with ZipFile(path) as file:
             return _RECORD in file.namelist()
-    except Exception:  # whatever a damaged file leads to
+    except Exception:  # whatever a damaged file raises
         return False
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse, with a FileExistsError, to write a bundle over what is none."""
+    """Refuse, with a FileExistsError, to overwrite anything but a bundle."""
     if path.exists() and not is_bundle(path):
         raise FileExistsError(
             f"{path}: is there already and is no bundle, so it is not replaced; name "
@@ -214,7 +214,7 @@ class Bundle:
     Raises
     ------
     ValueError
-        It is none, damaged, or of a newer napari-unet; one sentence.
+        It is not a bundle, damaged, or of a newer napari-unet; one sentence.
     OSError
         It cannot be read.
     """
@@ -236,11 +236,11 @@ class Bundle:
         ]
 
     def check(self) -> None:
-        """Read all of it once; a ValueError says that it was changed on its way."""
+        """Read all of it once; a ValueError says that it was changed in transfer."""
         self._zip.check()
 
     def pairs(self, ndim: int) -> Iterator[Pair]:
-        """Yield what is learnt from, as `write_bundle` was given it."""
+        """Yield the annotated fields, as given to `write_bundle`."""
         settings, rows = (
             self.settings,
             self.record.fields.get("2" if ndim == 2 else "3"),
@@ -259,7 +259,7 @@ class Bundle:
 
     @property
     def settings(self) -> Training:
-        """Of the training; a ValueError says that it is for a prediction."""
+        """Settings of the training; a ValueError says that it is for a prediction."""
         if self.record.settings is None:
             raise ValueError(f"{self.path}: is for a prediction: napari-unet predict.")
         return self.record.settings
@@ -286,7 +286,7 @@ class Bundle:
         return path, files
 
     def sent(self, folder: Path) -> dict[Path, SentImage]:
-        """Make an empty file or folder in place of each image, and tell what it is."""
+        """Make an empty file or folder in place of each image; return what they are."""
         asked = self.record.asked
         if asked is None or len(asked.files) != len(self.images):
             raise ValueError(f"{self.path}: is damaged, it does not fit its images.")
@@ -300,10 +300,10 @@ class Bundle:
         """Return the model to start from, or to predict with, if there is one."""
         if self.record.start is None:
             return None
-        # it is not compressed, so it is no larger than the bundle
+        # not compressed, so no larger than the bundle
         content = self._zip.read(_START, self.path.stat().st_size)
         with TemporaryDirectory() as folder:
-            # a model is called as its file
+            # a model is named by its file
             file = inside(Path(folder), self.record.start)
             file.write_bytes(content)
             return load_model(file)
@@ -343,7 +343,7 @@ class Bundle:
             )
 
     def _check_whole(self) -> None:
-        """Refuse images of which not all is there."""
+        """Refuse incomplete images."""
         for image in self.images:
             for field in image.fields(2):
                 self._check_there(field, image.data.planes)  # type: ignore[attr-defined]
@@ -357,7 +357,7 @@ class Bundle:
 
 
 class _Images:
-    """Images of which planes are written, each once."""
+    """Images whose planes are written, each once."""
 
     def __init__(self, file: ZipFile, kind: str, rule: Normalisation | None) -> None:
         self.rows: list[KeptImage] = []
@@ -392,7 +392,7 @@ class _Images:
         return number
 
     def keep_scales(self, number: int, image: Image) -> None:
-        """Write the grey values that an image brought along."""
+        """Write the grey-value scales that an image brought along."""
         scales = tuple(_kept(t, z, scale) for (t, z), scale in image.scales.items())
         self.rows[number] = self.rows[number].replace(scales=scales)
 
@@ -406,7 +406,7 @@ class _Writer:
         self._labelled: set[str] = set()
 
     def field(self, field: ImageField, known: Any) -> KeptField:
-        """Write a field, and what is known of it."""
+        """Write a field and its annotation."""
         row = KeptField(image=self.images.add(field), t=field.t, z=field.z)
         if isinstance(known, ImageField):
             target = self.targets.add(known), known.t, known.z

@@ -1,8 +1,8 @@
-"""VGG's weights of ImageNet: where they may lie, and how they are fetched.
+"""VGG weights trained on ImageNet: where they are found, and how they are downloaded.
 
-Nothing is fetched unless a person asks for it, and no file of torchvision's is used
-whose hash is not the published one. What is kept of it says which file it is from, and
-by which hash it is known again.
+Nothing is downloaded unless the user asks for it, and a file of torchvision is used
+only if its hash is the published one. The kept file has the hash of its origin, and its
+own.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Published:
 
     title: str
     file: str
-    # how its hash begins
+    # start of its hash
     sha256: str
-    # of the file, in bytes; what is kept of it is its convolutions
+    # of the file, in bytes; only its convolutions are kept
     size: int
     site: str = "https://download.pytorch.org/models/"
 
     @property
     def megabytes(self) -> int:
-        """Size of what is fetched."""
+        """Size of the download."""
         return round(self.size / 1e6)
 
 
@@ -60,12 +60,12 @@ PUBLISHED: Mapping[Encoder, Published] = {
 
 
 def encoder_folder() -> Path:
-    """Return the folder where weights are kept, and may be put by hand."""
+    """Return the folder where weights are kept; users may put files there."""
     return data_folder() / "encoders"
 
 
 def kept_file(encoder: Encoder) -> Path:
-    """Return where the convolutions of an encoder are kept, once they were fetched."""
+    """Return the path of the convolutions of an encoder, once downloaded."""
     return encoder_folder() / f"{encoder}.safetensors"
 
 
@@ -75,7 +75,7 @@ def find_weights(encoder: Encoder) -> Path:
     Raises
     ------
     FileNotFoundError
-        There is none; the sentence says how to get them. Nothing is fetched.
+        There is none; the sentence says how to get them. Nothing is downloaded.
     """
     source = PUBLISHED[encoder]
     places = (
@@ -95,7 +95,7 @@ def find_weights(encoder: Encoder) -> Path:
 
 
 def fetch(encoder: Encoder) -> Generator[int, None, None]:
-    """Fetch the published file into our folder: all of it, checked, or nothing.
+    """Download the published file into our folder: complete and checked, or nothing.
 
     Yields
     ------
@@ -105,7 +105,7 @@ def fetch(encoder: Encoder) -> Generator[int, None, None]:
     Raises
     ------
     ValueError
-        It could not be fetched, or is not the published file.
+        It could not be downloaded, or is not the published file.
     OSError
         It could not be written.
     """
@@ -134,7 +134,7 @@ def fetch(encoder: Encoder) -> Generator[int, None, None]:
 def check_published(encoder: Encoder, file: Path, name: str = "") -> str:
     """Return the hash of a file; a ValueError says if it is not the published one.
 
-    The sentence calls it by `name`, if that is given.
+    The sentence calls it `name`, if given.
     """
     source = PUBLISHED[encoder]
     digest = sha256()
@@ -156,7 +156,7 @@ def keep_weights(
 ) -> Path:
     """Write the convolutions of an encoder into our folder; return the file.
 
-    `origin` is the hash of the file that they are from.
+    `origin` is the hash of the original file.
     """
     kept = kept_file(encoder)
     make_folder(kept.parent)
@@ -212,7 +212,7 @@ def _digest(weights: Mapping[str, NDArray[np.float32]]) -> str:
 def _not_fetched(source: Published, error: Exception) -> ValueError:
     from urllib.error import URLError  # slow to import
 
-    # it is an OSError itself, but none of the disk's
+    # an OSError itself, but not of the disk
     why = error.reason if type(error) is URLError else error
     host = urlsplit(source.site).hostname
     return ValueError(
@@ -223,7 +223,7 @@ def _not_fetched(source: Published, error: Exception) -> ValueError:
 
 
 def _torch_folder() -> Path:
-    """Return where torch keeps what other programs fetched (`torch.hub`)."""
+    """Return where torch keeps downloads of other programs (`torch.hub`)."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
     home = os.environ.get("TORCH_HOME", f"{cache}/torch")
     return Path(home).expanduser() / "hub" / "checkpoints"

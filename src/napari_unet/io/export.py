@@ -1,4 +1,4 @@
-"""Probabilities and labels out: TIFF that Fiji shows as it should, or OME-Zarr.
+"""Writing probabilities and labels: as TIFF that Fiji shows correctly, or OME-Zarr.
 
 The suffix decides: .zarr is OME-Zarr, .ome.tif is OME-TIFF, any other .tif an ImageJ
 hyperstack where ImageJ can hold it (8 or 16 bits or float32, below 4 GB), and
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # ImageJ's own order of axes.
 _TIFF_AXES = "tzcyx"
 
-# Offsets in a TIFF that is no BigTIFF have 32 bits; the rest is for the metadata.
+# Offsets in a classic TIFF have 32 bits; the rest is for the metadata.
 _IMAGEJ_BYTES = 2**32 - 2**25
 
 # ImageJ spreads 256 colours over the range that is shown: over a wider one, label 1
@@ -48,7 +48,7 @@ _IMAGEJ_TYPES = (np.uint8, np.uint16, np.float32)
 _PART = (1024, 2048)
 # Larger planes of an OME-TIFF are in tiles, which are read one by one, in pixels.
 _WHOLE = 2**24
-# What tifffile may collect before it compresses, in bytes.
+# Bytes that tifffile may buffer before it compresses.
 _COLLECTED = 2**26
 
 
@@ -74,7 +74,7 @@ def write_probabilities(
     spacing_um : sequence of float, optional
         Pixel size along the spatial axes ([z,] y, x) in micrometres.
     made : Provenance, optional
-        What it was made from, written with it.
+        Origin of the result, written with it.
 
     Raises
     ------
@@ -124,7 +124,7 @@ def write_image(
         data = data.squeeze(axes.index("c"))
         axes = axes.replace("c", "")
     low, high = float(data.min()), float(data.max())
-    # a range of no width is none, and ImageJ would choose its own
+    # an empty range is invalid, and ImageJ would choose its own
     shown = low, high if high > low else low + 1
     made_image = _image(path, data, axes, spacing_um)
     deque(_written(made_image, path, np.float32, shown, made), maxlen=0)
@@ -164,9 +164,9 @@ def write_labels(
 ) -> None:
     """Write labels in the smallest of uint8, uint16 and uint32 that holds them.
 
-    With more than 65535 labels a TIFF is an OME-TIFF, as ImageJ has no 32-bit
-    integers. Fiji shows labels in colours: up to 255 each in its own, up to 500 two in
-    one, and those above in the last one.
+    With more than 65535 labels a TIFF is an OME-TIFF, as ImageJ has no 32-bit integers.
+    Fiji shows labels in colours: up to 255 labels each has its own, up to 500 two share
+    one, and those above have the last one.
 
     Parameters are those of `write_probabilities`, without the axis c; 0 is background.
 
@@ -322,7 +322,7 @@ def _planes(
 def _colour_map() -> tuple[int, str, int, tuple[int, ...], bool]:
     """Return the tag with 256 colours for labels: all reds, all greens, all blues.
 
-    To ImageJ it is a lookup table, and of no meaning to others where 0 is black.
+    ImageJ uses it as a lookup table, others ignore it if 0 is black.
     """
     table = label_colours(range(256)).astype(int) * 257
     return 320, "H", table.size, tuple(table.T.ravel().tolist()), True
@@ -335,7 +335,7 @@ def fits_imagej(dtype: np.dtype[Any], nbytes: int) -> bool:
 
 def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
     metadata = {
-        "mode": "grayscale",  # or Fiji blends the classes as colours
+        "mode": "grayscale",  # else Fiji blends the classes as colours
         "min": shown[0],
         "max": shown[1],
         "Ranges": shown * image.channels,  # min and max count for one channel only
@@ -345,7 +345,7 @@ def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
     *depth, height, width = image.known_um
     metadata["unit"] = "micron"  # the header is ASCII and cannot hold µ
     if "z" in image.axes:
-        # ImageJ takes a spacing that is left out for one micron
+        # ImageJ reads a missing spacing as one micron
         metadata["spacing"] = depth[0] if depth else 0
     return {
         "metadata": metadata,

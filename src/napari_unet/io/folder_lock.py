@@ -1,7 +1,7 @@
-"""Several processes at work in one folder: who writes what, for as long as it does.
+"""Locks for several processes that write into one folder.
 
-A lock ends with the process that holds it, however that ends; what a killed one leaves
-is removed by the next.
+A lock is released with the process that holds it, however that ends; what a killed one
+leaves is removed by the next.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TRIES, _SECONDS = 600, 0.05
 
 
 class BusyError(OSError):
-    """Another process is at work on the same."""
+    """Another process is working on the same."""
 
 
 @contextmanager
@@ -55,7 +55,8 @@ def locked(file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # while it is held: who waits for this file finds it gone and makes a new one
+        # while it is held: a process that waits for it finds it gone and makes a new
+        # one
         with suppress(OSError):
             file.unlink()
         lock.release()
@@ -67,15 +68,15 @@ def locked(file: Path) -> Iterator[None]:
 
 
 class Claim:
-    """A run's note in a folder of how it makes results, for as long as it runs.
+    """A run's claim of a folder: a note of how it makes results, while it runs.
 
-    A context. Runs that make results in the same way may work side by side. `note` is
-    there for as long as the run goes on.
+    A context manager. Runs that make results in the same way may work side by side.
+    `note` exists as long as the run goes on.
 
     Raises
     ------
     BusyError
-        On entering, if a run that makes them in another way is at work.
+        On entering, if a run that makes them in another way is working.
     OSError
         On entering, if nothing can be written.
     """
@@ -103,7 +104,7 @@ class Claim:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Let no other run begin or end meanwhile."""
+        """Keep other runs from beginning or ending meanwhile."""
         with ExitStack() as held:
             for left in reversed(range(_TRIES)):
                 try:

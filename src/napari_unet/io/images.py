@@ -1,11 +1,11 @@
-"""Images and label images in: TIFF, PNG, JPEG, OME-Zarr, folders and globs.
+"""Reading images and label images: TIFF, PNG, JPEG, OME-Zarr, folders and globs.
 
-What microscopes and other programs write is read where its library is installed:
+Formats of microscopes and other programs are read if their library is installed:
 `readers.catalogue`.
 
-Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are asked
-for. Whatever cannot be read gives one sentence that names the file and the reason. Of a
-file with several images one is named (``FILE#2``), none is chosen in silence.
+Pixels of large uncompressed TIFFs and of OME-Zarr stay on disk until they are needed.
+An unreadable file is an error of one sentence with its name and the reason. If a file
+has several images, one has to be named (``FILE#2``); none is chosen silently.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ PICTURES = (".png", *JPEG)
 SUFFIXES = (*TIFF, *PICTURES, ".zarr", *catalogue.SUFFIXES)
 _FORMATS = ", ".join(SUFFIXES)
 
-# How files begin whose suffix may be that of another of these.
+# First bytes of formats whose files may have the suffix of another one.
 _SIGNS = {
     b"\x89PNG": ".png",
     b"\xff\xd8\xff": ".jpg",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), ".tif"),
 }
 
-# Not all integers above are real numbers.
+# Above this, floats do not hold all integers.
 _EXACT = 2**53
 
 # Part of a plane that is checked at a time.
@@ -74,7 +74,7 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     FileNotFoundError
         A path is not there, or a folder or pattern yields no image.
     OSError
-        The system does not let a folder be listed.
+        A folder may not be listed.
     ValueError
         A file is of a format that cannot be read.
     """
@@ -119,9 +119,9 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     FileNotFoundError
         There is no such file.
     OSError
-        The system does not let it be read.
+        It may not be read.
     ValueError
-        It is no image, is damaged or empty, holds several images, or its axes are
+        It is not an image, is damaged or empty, holds several images, or its axes are
         unclear.
     """
     pixels = _decode(Path(path))
@@ -154,7 +154,7 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
     with _naming(path):
         image = pixels.image(encodable(image_name(path)), axes, labels=True)
         if image.data.dtype.kind == "u" and "c" not in image.axes:
-            return image  # nothing can be wrong, so it may stay on disk
+            return image  # nothing to check, so it may stay on disk
         labels = image.read()
         if "c" in image.axes:
             labels = _one_channel(labels, image)
@@ -168,8 +168,8 @@ def check_finite(image: Image) -> None:
     Raises
     ------
     ValueError
-        A value is NaN, infinite, or beyond the range of float32; where the first one
-        that is met is, is in the message.
+        A value is NaN, infinite, or beyond the range of float32; the message has the
+        position of the first.
     """
     if image.data.dtype.kind != "f":
         return
@@ -189,7 +189,7 @@ def check_finite(image: Image) -> None:
 
 
 def natural(path: Path) -> list[str | int]:
-    """Return what sorts paths in natural order: 2 before 10."""
+    """Return a key that sorts paths in natural order: 2 before 10."""
     # The split alternates text and digits, so equal positions have equal types.
     parts = re.split(r"(\d+)", str(path).lower())
     return [int(p) if i % 2 else p for i, p in enumerate(parts)]
@@ -199,7 +199,7 @@ def _expand(given: str | Path) -> list[Path]:
     path = Path(given)
     if is_remote(path):
         return [path]
-    # A file whose own name has brackets or a mark wins over what it would stand for.
+    # A file whose own name has brackets or a mark takes precedence over the pattern.
     if _is_folder(path):
         images = sorted(filter(_is_image, path.iterdir()), key=natural)
         if not images:
@@ -222,7 +222,7 @@ def _expand(given: str | Path) -> list[Path]:
     matches = [Path(match) for match in glob(glob_pattern(given), recursive=True)]
     images = sorted(filter(_is_image, matches), key=natural)
     if not images:
-        # glob passes over a folder that must not be listed
+        # glob skips a folder that may not be listed
         folder = next(f for f in path.parents if not has_magic(str(f)) or f.exists())
         if folder.is_dir():
             next(folder.iterdir(), None)
@@ -255,7 +255,7 @@ def _all_of(path: Path) -> list[Path]:
             marks = _numbers(tiff.count(path))
         elif kind not in PICTURES:
             marks = _numbers(catalogue.count(path))
-    # What is wrong with it is said when it is read.
+    # Its problem is reported when it is read.
     except Exception:
         return [path]
     return [Path(f"{path}{mark}") for mark in marks] or [path]
@@ -266,7 +266,7 @@ def _numbers(count: int) -> list[str]:
 
 
 def _kind(path: Path) -> str:
-    """Return a file's suffix, among TIFF, PNG and JPEG by what it is, as viewers do."""
+    """Return a file's suffix; TIFF, PNG and JPEG are told apart by their content."""
     suffix = path.suffix.lower()
     if suffix not in (*TIFF, *PICTURES) or not path.is_file():
         return suffix
@@ -279,7 +279,7 @@ def _kind(path: Path) -> str:
 def _is_image(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    # a link that leads nowhere is an image that is missing, which is said
+    # a broken link is a missing image, which is reported
     there = path.is_file() or (path.is_symlink() and not path.exists())
     return ome_zarr.is_zarr(path) or (there and path.name.lower().endswith(SUFFIXES))
 
@@ -296,7 +296,7 @@ def _check_readable(path: Path) -> None:
         raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
     if _is_folder(path):
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
-    if not (path.is_file() or path.is_dir()):  # a pipe would be waited for
+    if not (path.is_file() or path.is_dir()):  # reading a pipe would block
         raise ValueError(f"{shown}: is no file that could be an image.")
     known = path.name.lower().endswith(SUFFIXES) or catalogue.has_bioio()
     if path.is_file() and not known:
@@ -335,7 +335,7 @@ def _decode(given: Path) -> Pixels:
         raise OSError(
             f"{shown}: cannot be read, {error.strerror or reason(error)}."
         ) from error
-    # A damaged file raises whatever its decoder stumbles over.
+    # A damaged file may raise anything in its decoder.
     except Exception as error:
         raise ValueError(
             f"{shown}: cannot be read as an image: {reason(error)}."
@@ -344,7 +344,7 @@ def _decode(given: Path) -> Pixels:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Name the file in an error about its image: those of a name are many."""
+    """Name the file in an error about its image: many have the same name."""
     try:
         yield
     except (ValueError, OSError) as error:
@@ -353,7 +353,7 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """Return what changes when a file is written to."""
+    """Return values that change when a file is written to."""
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -400,6 +400,6 @@ def _blocks(image: Image) -> Iterator[tuple[str, dict[str, int], NDArray[Any]]]:
             part = field.read(block.core)
             y, x = (side.start for side in block.core)
             start = {"t": field.t, "z": field.z or 0, "y": y, "x": x}
-            # t and z are one long in the block, so that messages can name them.
+            # t and z have length one in the block, so that messages can name them.
             axes = "".join(a for a in "tz" if a in image.axes) + "cyx"
             yield axes, start, part.reshape((1,) * (len(axes) - 3) + part.shape)

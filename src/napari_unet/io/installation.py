@@ -1,4 +1,4 @@
-"""What else is installed in this environment and gets in the way of this program."""
+"""Conflicts with another package installed in this environment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NAMESAKE = "napari-unet"
 
 
 def namesake_problem() -> str | None:
-    """Return a sentence if the other package of this import name is installed, too.
+    """Return a warning if the other package of this import name is installed, too.
 
-    Whichever was installed last has overwritten files of the other, and to remove one
+    Whichever was installed last has overwritten files of the other, and removing one
     removes files of both.
     """
     # where its __init__ has replaced ours, there is no DISTRIBUTION

@@ -1,4 +1,4 @@
-"""Labels in: label images, and objects in the formats of other programs."""
+"""Reading labels: label images, and objects in the formats of other programs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from napari_unet.io.objects.catalogue import FORMATS, format_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# In a folder with other files only what is written under is a sign of objects.
+# In a folder with other files only the endings that we write mean objects.
 _WRITTEN = [one.suffixes[0] for one in FORMATS.values()]
 _OWN = tuple(suffix.lower() for suffix in _WRITTEN)
-# files: the masks in a folder of the Cell Tracking Challenge are images
+# only files: the masks in a folder of the Cell Tracking Challenge are images
 _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
-# Ends of names of pictures in other programs' files, also of those that are not read.
+# Suffixes of image names in other programs' files, also of formats that are not read.
 _PICTURES = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES, ".bmp", ".gif", ".webp")
 
 
 def is_objects(path: str | Path) -> bool:
-    """Whether a file, or a folder of masks, is one of objects by its name."""
+    """Whether a file, or a folder of masks, has objects, by its name."""
     file = split_number(path)[0]
     found = format_of(file)
     if found is None or file.name.lower().endswith(SUFFIXES):
@@ -42,7 +42,7 @@ def needs_image(path: str | Path) -> bool:
 
 
 def name_within(path: str | Path) -> str | None:
-    """Return the name of the image that objects are of, where another than the file's.
+    """Return the name of the image of objects, if it differs from the file's.
 
     In a file of several images it is told; the folder of a movie has more in its name.
     """
@@ -56,7 +56,7 @@ def name_within(path: str | Path) -> str | None:
         ends = [s for s in _PICTURES if last.lower().endswith(s)]
         return last[: len(last) - max(map(len, ends), default=0)]
     if file.is_dir():
-        whole = file.as_posix()  # some ends have the folder above in them
+        whole = file.as_posix()  # some endings include the folder
         ends = [s for s in found.suffixes if whole.lower().endswith(s.lower())]
         return Path(whole[: -max(map(len, ends))]).name
     return None
@@ -105,7 +105,7 @@ def read_label_file(
 
 
 def without_classes(objects: Objects) -> Image:
-    """Return labels of objects; their notes say what is not used of the objects."""
+    """Return the labels of objects; their notes say what is not used."""
     if objects.unknown is not None:
         note = "where nothing is known is taken for background here."
         labels = replace(objects.labels, notes=(*objects.labels.notes, note))
@@ -134,7 +134,7 @@ def read_label_objects(
 
 
 def _as_of(labels: Image, like: Image) -> Image:
-    """Take slices for time points, or these for slices, if the image has the others.
+    """Take slices for time points, or the reverse, if the image has the others.
 
     Many files do not say whether a stack is of slices or of times.
     """
@@ -148,14 +148,14 @@ def _as_of(labels: Image, like: Image) -> Image:
 
 
 def _is_movie(folder: Path) -> bool:
-    """Whether a folder, or one in it, has the masks of time points."""
+    """Whether a folder, or a folder in it, has masks of time points."""
     from napari_unet.io.objects.ctc import has_masks
 
     return has_masks(folder)
 
 
 def _objects(given: str | Path, *, movies: bool) -> list[Path]:
-    """Return what of objects a path, folder or pattern stands for."""
+    """Return the files of objects that a path, folder or pattern stands for."""
     path = Path(given)
     if split_number(path)[0].is_file():
         return _each_image(path) if is_objects(path) else []
@@ -182,7 +182,7 @@ def _each_image(path: Path) -> list[Path]:
     try:
         names = found.images(file)
     except (ValueError, OSError):
-        return [path]  # what is wrong with it is said when it is read
+        return [path]  # its problem is reported when it is read
     if len(names) < 2:
         return [path]
     return [path.with_name(f"{path.name}#{k}") for k in range(1, len(names) + 1)]

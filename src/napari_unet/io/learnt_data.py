@@ -1,4 +1,4 @@
-"""What a training run learnt from, read again from its folder."""
+"""The training data of a run, read again from its folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 def annotated_objects(folder: Path, record: TrainedRun) -> int | None:
     """Return how many objects of cells were annotated when the run began.
 
-    In each image an id counts once. None where nothing like it is learnt.
+    In each image an id counts once. None if the run did not learn cells.
     """
     cells = set(record.card.cell_classes)
     if not cells:
@@ -61,11 +61,10 @@ def start_of(folder: Path, record: TrainedRun) -> Model | None:
 def learnt_pairs(
     folder: Path, record: TrainedRun, look_in: Path | None = None
 ) -> tuple[list[tuple[ImageField, Any]], list[tuple[int, ImageField, Annotation, Any]]]:
-    """Return what a run learnt from: fields and what was known of each.
+    """Return the training data of a run: fields and their annotation.
 
-    Then the corrections: after how many steps, the field, the annotation of all of it
-    and the box that changed. `look_in` is a folder where images are that are no longer
-    where they were.
+    Then the corrections: the step, the field, its whole annotation and the box that
+    changed. `look_in` is a folder of images that are no longer where they were.
 
     Raises
     ------

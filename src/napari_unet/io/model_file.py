@@ -1,6 +1,6 @@
 """The model file: safetensors with a JSON header. Loading it never runs code.
 
-A checkpoint is the same file with more in it (what training needs to go on), so each
+A checkpoint is the same file with the state that training needs to continue, so each
 checkpoint can be used as a model.
 """
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "napari-unet model"
-# The newest that is read; what an older one can say is written in that.
+# The newest version that is read; the oldest that can represent a model is written.
 VERSION = 2
 SUFFIX = ".safetensors"
 CHECKPOINT_SUFFIX = f".checkpoint{SUFFIX}"
 
 _WEIGHTS, _STATE = "weights/", "state/"
-# As safetensors names them; a state has counters and flags of any kind.
+# Names of safetensors; a state has counters and flags of any type.
 _KINDS = {
     _WEIGHTS: ("F32", "I64"),
     # the content of a file that runs as it is
@@ -52,11 +52,11 @@ _LARGEST_CARD = 2**24
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """A model in training, with all that is needed to go on."""
+    """A model in training, with all that is needed to continue."""
 
     model: Model  # usable for prediction
     tensors: Mapping[str, NDArray[np.generic]]  # its state; empty in a finished model
-    progress: str = "{}"  # JSON that belongs to it
+    progress: str = "{}"  # JSON values that belong to it
 
 
 def checkpoint_of(model: Path) -> Path:
@@ -65,19 +65,19 @@ def checkpoint_of(model: Path) -> Path:
 
 
 def member_file(checkpoint: Path, number: int) -> Path:
-    """Return where a finished network lies until all are."""
+    """Return the file of a finished network until all are finished."""
     stem = checkpoint.name.removesuffix(CHECKPOINT_SUFFIX)
     return checkpoint.with_name(f"{stem}.network{number + 1}{CHECKPOINT_SUFFIX}")
 
 
 def remove_members(checkpoint: Path) -> None:
-    """Remove the finished networks of a model that is saved, or begun anew."""
+    """Remove the finished networks of a model that is saved, or restarted."""
     for number in range(MOST_MEMBERS):
         member_file(checkpoint, number).unlink(missing_ok=True)
 
 
 def save_model(model: Model, path: str | Path) -> None:
-    """Write a model file; one that exists is replaced only when all is written.
+    """Write a model file; an existing one is replaced when the new one is complete.
 
     Raises
     ------
@@ -129,7 +129,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
             }
         ),
     }
-    # through bytes: the library's own file writing hides the system's reason
+    # as bytes: the library's own file writing hides the reason of an error
     content = _in_order(save(arrays, metadata=header))
     with atomic(path) as temporary, temporary.open("wb") as file:
         file.writelines(content)
@@ -160,7 +160,7 @@ def read_card(path: str | Path) -> ModelCard:
 
 
 def may_be_model(path: Path) -> bool:
-    """Whether a file begins as those of models do, whatever it is called."""
+    """Whether a file begins like a model file, whatever its name."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -169,12 +169,12 @@ def may_be_model(path: Path) -> bool:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to write a model over what is none: it is not ours to delete.
+    """Refuse to overwrite anything but a model.
 
     Raises
     ------
     FileExistsError
-        Something is there that is no model; an empty file may be replaced.
+        Something other than a model is there; an empty file may be replaced.
     """
     if path.is_file() and path.stat().st_size == 0:
         return
@@ -190,7 +190,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def check_memory(path: Path, values: int) -> None:
-    """Refuse so many numbers before any memory is allocated for them.
+    """Refuse tensors that are too large, before memory is allocated for them.
 
     Raises
     ------
@@ -224,9 +224,9 @@ def check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None
 
 
 def _in_order(content: bytes) -> tuple[bytes, bytes, memoryview]:
-    """Return what is to be written: the same model is the same in all bytes.
+    """Return the tensors and header in a fixed order: equal models are equal files.
 
-    The library writes the entries of the header in another order each time.
+    The library writes the entries of the header in a random order.
     """
     begin = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(content[8:begin])
@@ -343,19 +343,19 @@ def _card(header: Mapping[str, str], path: Path) -> ModelCard:
     checksum = _checksums(header, path).get("card")
     try:
         card = ModelCard.model_validate(parse(text, "its text"))
-        # a network that takes no image is found out here
+        # a network that accepts no image is found here
         _ = card.architecture.min_output
     except ValueError as error:
         raise _unreadable(
             path, error, intact=checksum == _checksum_of_text(text)
         ) from error
     _compare(checksum, _checksum_of_text(text), path)
-    # who renames the file renames the model
+    # renaming the file renames the model
     return card.replace(name=path.name.removesuffix(SUFFIX))
 
 
 def _unreadable(path: Path, error: ValueError, *, intact: bool) -> ValueError:
-    """Return why a card cannot be read; one that is intact says what is not known."""
+    """Return why a card cannot be read; an intact one has something unknown."""
     if not isinstance(error, ValidationError):
         return ValueError(f"{path} has a damaged model card: {error}")
     why = explain(error)

@@ -1,4 +1,4 @@
-"""What an image is called, and how one of several images in a file is named."""
+"""Names of images, also of one of several in a file."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from napari_unet.io.ome_zarr import is_zarr
 from napari_unet.io.records import is_file_name
 
-# One system or another has these in no name.
+# Characters that some system does not allow in names.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 
-# Windows takes these for devices, also before a suffix.
+# Windows reserves these for devices, also before a suffix.
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
-_TWO = ".nii.gz"  # two suffixes that are one
+_TWO = ".nii.gz"  # double suffixes
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
-    """Part ``FILE#2`` into the file and the number of the image in it, from 1.
+    """Split ``FILE#2`` into the file and the number of the image in it, from 1.
 
     The number is None where the path names none, or is the name of a file as it stands.
     """
@@ -31,7 +31,7 @@ def split_number(path: str | Path) -> tuple[Path, int | None]:
 
 
 def glob_pattern(path: str | Path) -> str:
-    """Return a pattern for `glob` in which folders that are there stand for themselves.
+    """Return a pattern for `glob` in which names of existing folders are literal.
 
     Those in `a[1]/*.tif` are in the folder `a[1]`, if there is one.
     """
@@ -54,7 +54,7 @@ def image_name(path: str | Path) -> str:
     if around := [folder for folder in file.parents if is_zarr(folder)]:
         below = file.relative_to(around[-1]).parts
         file = around[-1]
-    # only suffixes that mean a format: a name may have dots of its own
+    # only suffixes of formats: a name may contain dots
     stem = file.name[: -len(_TWO)] if file.name.lower().endswith(_TWO) else file.stem
     name = re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE)
     mark = "" if number is None else f"#{number}"
@@ -64,7 +64,7 @@ def image_name(path: str | Path) -> str:
 def file_stem(
     title: str, otherwise: str, fill: str = "_", longest: int | None = None
 ) -> str:
-    """Make the first part of a file's name of what people call something.
+    """Make a file name without suffix from a name that people gave.
 
     `fill` stands for each character that a file's name cannot have; `otherwise` is the
     name if nothing is left. It has up to `longest` characters, up to four bytes each.
@@ -74,5 +74,5 @@ def file_stem(
 
 
 def is_portable(name: str) -> bool:
-    """Whether every system takes a text as the name of a file."""
+    """Whether a text is a valid file name on every system."""
     return is_file_name(name) and file_stem(name, "") == name

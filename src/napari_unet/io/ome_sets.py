@@ -20,9 +20,9 @@ _SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.tf2", ".ome.tf8", ".ome.btf")
 
 
 def first_of_each_set(paths: Sequence[Path]) -> list[Path]:
-    """Leave of each set of files only the one that its files name first.
+    """Keep only the first file of each set, in the order of its description.
 
-    Of a set whose first file is not among the paths, the first that is.
+    If that is not among the paths, the first that is.
     """
     chosen: dict[object, Path] = {}
     sets: dict[Path, tuple[str, ...]] = {}  # each file of a large set names them all
@@ -46,13 +46,13 @@ def file_names(root: ElementTree.Element) -> tuple[str, ...]:
 def check_whole(path: Path, xml: str) -> tuple[str, ...]:
     """Refuse a set of which a file is missing: its planes would be read as black.
 
-    `xml` is the description in one of its files. What is to be said of the set is
-    returned, a sentence; nothing for a file that is whole.
+    `xml` is the description in one of its files. Returns a note on the set, a sentence;
+    empty for a single file.
 
     Raises
     ------
     xml.etree.ElementTree.ParseError
-        The description is no XML.
+        The description is not XML.
     ValueError
         A file is not beside this one, or what this one refers to cannot be read.
     """
@@ -70,10 +70,10 @@ def check_whole(path: Path, xml: str) -> tuple[str, ...]:
         )
     if len(names) < 2:
         return ()
-    # The file itself may have another name by now.
+    # The file itself may have been renamed.
     own = [u for u in root.iterfind(".//{*}UUID") if u.text == root.get("UUID")]
     there = {path.name, *(u.get("FileName") for u in own)}
-    # A name is a name: no path from the inside of a file is followed.
+    # No path from the inside of a file is followed.
     there |= {n for n in names if _is_name(n) and (path.parent / n).is_file()}
     notes = []
     absent = 0
@@ -124,6 +124,6 @@ def _names(path: Path) -> tuple[str, ...]:
             master = path.with_name(Path(elsewhere.get("MetadataFile", "")).name)
             return _names(master) if master != path else ()
         return file_names(root)
-    # Whatever is wrong with the file is said when it is read.
+    # A problem of the file is reported when it is read.
     except Exception:
         return ()

@@ -1,4 +1,4 @@
-"""OME-Zarr in and out (NGFF 0.5 on zarr 3 is written, 0.1 to 0.5 are read).
+"""Reading and writing OME-Zarr (writes NGFF 0.5 on zarr 3, reads 0.1 to 0.5).
 
 Specification: https://ngff.openmicroscopy.org/0.5. Images are read at full resolution
 and block by block; what is written has one resolution level.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
-# About a megabyte of float32: a plane opens quickly, and a volume is not a file a tile.
+# About a megabyte of float32: a plane opens fast, and a volume has not too many files.
 CHUNK = 512
 
-# Files of an image whose size and time are looked at, about.
+# About so many files of an image are checked for size and time.
 _SAMPLED = 1000
 
 _NAMED = 4  # images of a folder that a sentence lists
@@ -107,7 +107,7 @@ def create_zarr(
     attributes: Mapping[str, Any] | None = None,
     shard: Sequence[int] | None = None,
 ) -> Iterator[Any]:
-    """Give an empty OME-Zarr image to be filled block by block.
+    """Yield an empty OME-Zarr image to be filled block by block.
 
     The image appears under its name when the block ends, complete; it does not if the
     block raises. An OME-Zarr image of that name is replaced.
@@ -127,8 +127,8 @@ def create_zarr(
     attributes : mapping of str to JSON values, optional
         Written beside those of OME-Zarr.
     shard : sequence of int, optional
-        Pixels along each axis that share a file; made as large as whole blocks. It is
-        to be written at once: what writes a part of it writes all of it anew.
+        Pixels along each axis that share a file; made as large as whole blocks. It
+        should be written at once: writing a part of it rewrites all of it.
 
     Yields
     ------
@@ -148,7 +148,7 @@ def create_zarr(
 
     path = Path(path)
     spacing = None if spacing_um is None else tuple(spacing_um)
-    # Checks axes, shape and pixel size without a pixel of memory.
+    # Checks axes, shape and pixel size without allocating pixels.
     Image(np.broadcast_to(np.uint8(0), tuple(shape)), axes, spacing, path.name)
     if axes != "".join(a for a in AXES if a in axes):
         raise ValueError(
@@ -181,7 +181,7 @@ def create_zarr(
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse to replace what is no zarr image: it is not ours to delete.
+    """Refuse to replace anything but a zarr image.
 
     Raises
     ------
@@ -195,7 +195,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def open_written(path: Path, *, zeros: bool = False) -> Any:
-    """Open the array of an image that `create_zarr` made, to go on writing to it.
+    """Open the array of an image that `create_zarr` made, to write more.
 
     With `zeros` blocks of zeros are stored too: then one that is missing was not
     written.
@@ -207,9 +207,9 @@ def open_written(path: Path, *, zeros: bool = False) -> Any:
 
 
 def flush_box(path: Path, array: Any, index: Sequence[int | slice]) -> None:
-    """Bring what was written to a box of such an array to the disk.
+    """Flush what was written to a box of such an array to the disk.
 
-    Of the box a slice has both ends or neither.
+    Each slice of the box has both ends or neither.
     """
     for file in files_of_box(path, array, index):
         if file.exists():  # chunks of zeros may not be stored
@@ -230,13 +230,13 @@ def files_of_box(
 
 
 def stamp(path: Path) -> str:
-    """Return a short text that changes whenever one of the files of an image does.
+    """Return a short text that changes whenever a file of an image does.
 
-    Reading the pixels of a large image takes minutes, and on a network disk even to ask
-    for the size of each file does. It is of the content of what describes the image,
-    of each folder's number of files and time, which changes with each file that
-    appears, goes or is replaced, and of name, size and time of some files. A file that
-    is written over in its place, as no library does, is only seen if it is one of them.
+    Reading the pixels of a large image takes minutes, and on a network disk even
+    reading the size of each file does. So it is made of the content of the metadata, of
+    each folder's number of files and time, which changes whenever a file is added,
+    removed or replaced, and of name, size and time of some files. Overwriting a file in
+    place, as no library does, is only noticed for these.
     """
     digest, files = sha256(), []
     for folder, names in _listed(path):
@@ -294,7 +294,7 @@ def _inside(group: Any) -> Iterator[str]:
         numbered = sorted((n for n in group.group_keys() if n.isdecimal()), key=int)
         yield from [f"/{name}" for name in listed or numbered]
     else:
-        # Anyone's own group of arrays or images.
+        # Any other group of arrays or images.
         for name, member in sorted(group.members(), key=lambda one: one[0]):
             if hasattr(member, "shape") or "multiscales" in _metadata_of(member):
                 yield f"/{name}"
@@ -303,7 +303,7 @@ def _inside(group: Any) -> Iterator[str]:
 def _chosen(
     path: Path, group: Any, number: int | None
 ) -> tuple[Any, Mapping[str, Any]]:
-    """Return the group that is the image, and what it says of itself."""
+    """Return the group of the image, and its metadata."""
     metadata = _metadata_of(group)
     scales = metadata.get("multiscales") or []
     if len(scales) == 1 and number in {None, 1}:
@@ -346,7 +346,7 @@ def _sizes(
     level: Mapping[str, Any],
     scales: Mapping[str, Any],
 ) -> dict[str, float]:
-    """Return the pixel sizes in micrometres; a scale that is strange is unknown."""
+    """Return the pixel sizes in micrometres; implausible scales are unknown."""
     try:
         scale = _scale(level, len(axes)) * _scale(scales, len(axes))
     except (TypeError, ValueError, KeyError, AttributeError):
@@ -376,7 +376,7 @@ def _letter(axis: str | Mapping[str, str]) -> str:
 
 
 def _scale(level: Mapping[str, Any], ndim: int) -> NDArray[np.float64]:
-    """Product of the scales of a level, or of all levels; ones where there are none."""
+    """Return the product of the scales of a level, or of all; 1 where missing."""
     product = np.ones(ndim)
     for step in level.get("coordinateTransformations", ()):
         if step["type"] == "scale" and "scale" in step:

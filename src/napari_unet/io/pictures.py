@@ -1,4 +1,4 @@
-"""PNG and JPEG in, complete, with the values that are stored in them.
+"""Reading PNG and JPEG, complete, with the stored values.
 
 PNG: https://www.w3.org/TR/png-3; markers of JPEG: ITU-T T.81, annex B.
 """
@@ -32,7 +32,7 @@ TURNED = (
 
 
 def read_png(path: Path) -> Pixels:
-    """Read a PNG; of a palette the numbers of the colours, and the palette."""
+    """Read a PNG; with a palette, the indices and the palette."""
     import imagecodecs
 
     content = path.read_bytes()
@@ -41,7 +41,7 @@ def read_png(path: Path) -> Pixels:
     bits, colours = (*chunks[0][1][8:10], 0, 0)[:2] if chunks else (0, 0)
     if colours == _PALETTE:
         return _with_palette(chunks, bits)
-    # What is declared transparent becomes alpha, also a single value of grey.
+    # Declared transparency becomes alpha, also of a single grey value.
     data = imagecodecs.png_decode(content)
     if data.ndim == 2:
         scaled = colours == _GREY and bits < 8
@@ -53,7 +53,7 @@ def read_png(path: Path) -> Pixels:
 
 
 def read_jpeg(path: Path) -> Pixels:
-    """Read a JPEG; refuse one that is cut off, as decoders fill the rest with grey."""
+    """Read a JPEG; refuse a truncated one, as decoders fill the rest with grey."""
     import imagecodecs
 
     content = path.read_bytes()
@@ -68,10 +68,10 @@ def read_jpeg(path: Path) -> Pixels:
 
 
 def _orientation_notes(exif: bytes) -> tuple[str, ...]:
-    """Say if a camera notes that a picture is to be turned when it is shown.
+    """Return a note if a camera says that a picture is to be rotated for display.
 
-    EXIF is laid out as a TIFF. napari, ImageJ and Python show the pixels as they are
-    stored, and so they are read; programs for photographs turn them.
+    EXIF has the layout of a TIFF. napari, ImageJ and Python show the pixels as stored,
+    and so they are read; programs for photographs rotate them.
     """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
@@ -93,7 +93,8 @@ def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
     palette = np.frombuffer(dict(chunks).get(b"PLTE", b""), np.uint8)
     if palette.size == 0 or palette.size % 3:
         raise ValueError("its palette is damaged")
-    # The same picture as grey: decoders give colours only, which two numbers may share.
+    # The same picture as grey: decoders return only colours, which two indices may
+    # share.
     grey = [(b"IHDR", header[:9] + bytes([_GREY]) + header[10:])]
     grey += [chunk for chunk in chunks[1:] if chunk[0] in {b"IDAT", b"IEND"}]
     data = imagecodecs.png_decode(_SIGNATURE + b"".join(map(_written, grey)))
@@ -127,7 +128,7 @@ def _written(chunk: tuple[bytes, bytes]) -> bytes:
 
 
 def _ends(content: bytes) -> bool:
-    """Whether a JPEG has its end; previews inside its header have ends of their own."""
+    """Whether a JPEG has its end marker; previews in its header have their own."""
     at = 2
     while 0 <= (at := content.find(b"\xff", at)) < len(content) - 1:
         marker = content[at + 1]

@@ -1,6 +1,6 @@
 """The pixel size in a TIFF: OME's PhysicalSize, ImageJ's unit, or a resolution.
 
-What cannot be understood is no pixel size, and never a reason to refuse the pixels.
+What cannot be understood is ignored, and never a reason to refuse the pixels.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _INCH = 2
 _UNITS = {_INCH: "inch", 3: "cm", 4: "mm", 5: "um"}
 
-# The resolution of a TIFF is made for paper and screens: 72 to 600 dots per inch are
-# written by cameras and scanners, and by programs that know none. Only what is finer
-# than 1200 dpi, or pixels of 21 µm, can be meant as the size of a pixel.
+# The resolution of a TIFF is meant for paper and screens: cameras and scanners, and
+# programs that do not know it, write 72 to 600 dots per inch. Only what is finer than
+# 1200 dpi, or pixels of 21 µm, can be meant as a pixel size.
 _FINEST_DPI = 1200
 
-# What becomes of them where a program takes them over into another unit.
+# The same values converted to another unit by some program.
 _COPIED_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 
 
@@ -70,8 +70,8 @@ def _imagej(
         units[a].lower() in {"inch", "cm"} and _is_print(sizes[a]) for a in sizes
     ):
         return {}
-    # ImageJ leaves a spacing of one out, and writes a negative one for stacks that
-    # were taken downwards.
+    # ImageJ omits a spacing of one, and writes a negative one for stacks taken
+    # downwards.
     spacing = abs(_number(meta.get("spacing", 1)))
     return {"z": micrometres(spacing, units["z"]), **sizes}
 
@@ -96,7 +96,7 @@ def _resolution(file: Any) -> dict[str, float]:
 
 
 def _number(text: Any) -> float:
-    """Read a number; NaN if it is none."""
+    """Parse a number; NaN if it is not one."""
     try:
         return float(text)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Pixels as a file holds them, and how they become an image with named axes.
+"""Pixels as stored in a file, and how they become an image with named axes.
 
-Formats disagree about axes: some name them, some leave letters of their own, and most
-keep axes of length one. Each reader reports what it found; the decision is made here.
+Formats treat axes differently: some name them, some use their own letters, and most
+keep axes of length one. Each reader reports what it found; the axes are decided here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMED = 4  # images of a file that a sentence lists
 
 
 class SeveralImagesError(ValueError):
-    """A file holds several images, and it is not said which is meant.
+    """A file has several images, and none was chosen.
 
     `titles` are those of the images, where they can be named by ``#1`` and so on.
     """
@@ -39,7 +39,7 @@ class SeveralImagesError(ValueError):
 def chosen(
     images: Sequence[tuple[str, tuple[int, ...], Any]], number: int | None, name: str
 ) -> int:
-    """Return which of a file's images, from 0, is meant by a number, from 1.
+    """Return the index, from 0, of the image of a number, from 1.
 
     `images` has the title, shape and dtype of each, `name` is the file's.
 
@@ -83,19 +83,19 @@ class Pixels:
     sizes_um : mapping of str to float
         Pixel size in micrometres of the spatial axes the file has one for.
     notes : tuple of str
-        What the reader chose or left out, each a sentence.
+        Choices and omissions of the reader, each a sentence.
     alpha : int
         How many of the last samples are transparency.
     guess : str
-        Why the samples may be no colours, a sentence; empty where they are.
+        Why the samples may not be colours, a sentence; empty if they are.
     palette : ndarray of uint8, shape (n, 3), or None
         The colours that the values stand for.
     step : int
-        Values were multiplied by it to fill a byte; labels are what was stored.
+        Values were multiplied by it to fill a byte; labels are the stored values.
     foreign : str
-        Name of the colours where they are none that is converted; empty for others.
+        Name of a colour space that is not converted; empty for others.
     grey : bool
-        Three equal colours are the one channel that is left.
+        Three equal colours became one channel.
     """
 
     data: ArrayLike
@@ -160,7 +160,7 @@ class Pixels:
         keep = [i for i, a in enumerate(letters) if a in "yx" or shape[i] != 1]
         named = "".join(letters[i] for i in keep)
         spatial = [a for a in "zyx" if a in named]
-        # Without that of y and x, that of z would be taken for the ratio of the axes.
+        # Without y and x, the size along z would be taken for the ratio of the axes.
         known = tuple(self.sizes_um[a] for a in spatial if a in self.sizes_um)
         spacing = known if {"y", "x"} <= set(self.sizes_um) else None
         notes = self.notes
@@ -175,7 +175,7 @@ class Pixels:
         return sum(n != 1 for a, n in sizes if a in axes)
 
     def _shown(self, axes: str | None, name: str, *, labels: bool) -> Pixels:
-        """Return what a viewer shows of values with a palette."""
+        """Return values with a palette as a viewer shows them."""
         palette = np.asarray(self.palette)
         numbers = np.asarray(self.data[...])
         if numbers.size and int(numbers.max()) >= len(palette):
@@ -228,7 +228,7 @@ class Pixels:
         for i, a in enumerate(self.axes):
             if a in "yx":
                 letters[i] = a
-        # Colours beside real channels clash here, and are asked for below.
+        # Colours besides real channels clash here, and are asked for below.
         letters = ["c" if a == "s" else a for a in letters]
         unknown = [i for i, a in enumerate(letters) if a not in AXES and a != "-"]
         if len(unknown) == 1 and "z" not in letters:
@@ -311,7 +311,7 @@ def _samples(axes: str, chosen: slice) -> tuple[slice, ...]:
 
 
 def _is_grey(data: ArrayLike, axes: str) -> bool:
-    """Whether the samples of each pixel are equal; a blank picture is no sign of it."""
+    """Whether the samples of each pixel are equal; a blank picture does not count."""
     first = np.asarray(data[_samples(axes, slice(0, 1))])
     return bool(np.ptp(first)) and all(
         np.array_equal(first, np.asarray(data[_samples(axes, slice(k, k + 1))]))
@@ -322,7 +322,7 @@ def _is_grey(data: ArrayLike, axes: str) -> bool:
 def _black_is_zero(
     numbers: NDArray[Any], palette: NDArray[np.uint8], note: str
 ) -> tuple[NDArray[Any], str]:
-    """Give 0 to what is black, as labels have it, where it has another number."""
+    """Make black 0, as in labels, where it has another index."""
     black = np.flatnonzero(palette.max(axis=1) == 0)
     if 0 in black or not len(black):
         return numbers, note
@@ -348,5 +348,5 @@ def _narrow(data: ArrayLike, keep: list[int]) -> ArrayLike:
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    # torch and numba know neither foreign byte order nor, as pixels, booleans.
+    # torch and numba do not support foreign byte order, nor booleans as pixels.
     return np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")

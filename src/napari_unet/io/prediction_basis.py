@@ -1,4 +1,4 @@
-"""What the results of a prediction are made from, wherever it is computed."""
+"""What the results of a prediction depend on, wherever it is computed."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class PredictionBasis:
     sha256: str  # a hash of what the model is
     settings: Prediction
     segmentation: Segmentation
-    channel: int | None = None  # that the network sees, from 1; None for all
+    channel: int | None = None  # channel that the network sees, from 1; None: all
     finds_cells: bool = True  # else the network makes images
 
     def makes(self, axes: str | None = None) -> dict[str, Any]:
         """Return what all results depend on besides the image, as JSON can hold it.
 
-        Also the settings for cells where no cells are asked for: what lies together in
-        a folder was made alike.
+        Also the settings for cells where no cells are requested: all results in a
+        folder are made in the same way.
         """
         settings = self.settings.model_dump(
             include={"averaging", "rescale", "precision"}
@@ -51,7 +51,7 @@ class PredictionBasis:
     def provenance(self, file: Path, axes: str | None) -> Provenance:
         """Return what the results of an image are made from.
 
-        An OSError says in a sentence that the file cannot be read.
+        An OSError, in a sentence, if the file cannot be read.
         """
         try:
             stamp = content_stamp(file)
@@ -62,7 +62,7 @@ class PredictionBasis:
         return Provenance(name, stamp, model=self.model.name, **self.makes(axes))
 
     def note(self, folder: PredictionFolder) -> None:
-        """Note in the folder what a run used that came to its end."""
+        """Note in the folder what a completed run used."""
         folder.note(
             {
                 "model": self.model.name,
@@ -77,7 +77,7 @@ class PredictionBasis:
     def note_in_run(
         self, folder: PredictionFolder, files: Sequence[Path], axes: str | None = None
     ) -> None:
-        """Note where it is kept how the model was trained, if it is, what was made."""
+        """Note the results in the folder of the model's training run, if it exists."""
         if not has_run(self.model, self.sha256):
             return
         rows = [
@@ -99,6 +99,6 @@ class PredictionBasis:
             channel=self.channel,
             files=tuple(rows),
         )
-        # the results are there: where the run is cannot be written to by everyone
+        # the results exist: the folder of the run may be read-only
         with suppress(OSError):
             note_prediction(self.model, predicted)

@@ -1,4 +1,4 @@
-"""A folder of predictions: where each goes, and whether what is there is it."""
+"""A folder of predictions: the path of each, and whether it is up to date."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from napari_unet.io.provenance import Provenance
 
 KINDS = ("probabilities", "classes", "instances")
-# Of networks that make images, in place of these.
+# The kind of networks that make images, instead of these.
 IMAGE = "image"
 TABLE, POINTS = "table", "points"
-# Made from the instances: their measurements, places, and files of other programs.
+# Made from the instances: measurements, points, and files for other programs.
 OF_CELLS = (TABLE, POINTS, *FORMATS)
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 _NOTES = "made"
-_LONGEST = 255  # bytes of a name that disks hold
+_LONGEST = 255  # bytes of the longest file name
 
 _NOTE = "The last complete run; each result tells itself what it was made from."
 
@@ -57,10 +57,10 @@ class PredictionFolder:
     Parameters
     ----------
     kinds : tuple of str
-        Out of `KINDS` and `OF_CELLS`: those that are asked for; `IMAGE` of a network
-        that makes one.
+        Requested ones of `KINDS` and `OF_CELLS`; `IMAGE` for a network that makes
+        images.
     ways_out : str
-        What a person can do where something else is in the way.
+        What the user can do if something else is in the way.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class PredictionFolder:
     def missing(
         self, file: Path, made: Provenance, *, overwrite: bool = False
     ) -> tuple[str, ...]:
-        """Return the kinds of output that are to be made of an image.
+        """Return the kinds of output that have to be made of an image.
 
-        With `overwrite` results that are there are made again.
+        With `overwrite` existing results are made again.
 
         Raises
         ------
         FileExistsError
-            Something else is there: the result of another image, model or setting, if
-            it is not to be overwritten, or what is no result of this program.
+            Something else is there: the result of another image, model or setting,
+            without `overwrite`, or not a result of this program.
         """
         return tuple(
             kind
@@ -95,10 +95,9 @@ class PredictionFolder:
         )
 
     def target(self, file: Path, kind: str, *, large: bool = False) -> Path:
-        """Return where an output of an image is written.
+        """Return the path of an output of an image.
 
-        An array is an OME-Zarr if the image is one, or if it is large: more than is
-        kept in memory.
+        An array is an OME-Zarr if the image is one, or if it is too large for memory.
         """
         in_blocks = large or is_in_folder(split_number(file)[0])
         suffix = ".zarr" if in_blocks else ".tif"
@@ -107,18 +106,18 @@ class PredictionFolder:
         return self.folder / kind / (image_name(file) + suffix)
 
     def remove_other(self, file: Path, kind: str, *, large: bool) -> None:
-        """Remove what an output replaced that was written with another suffix."""
+        """Remove the output that a new one replaced, with another suffix."""
         for other in self._targets(file, kind):
             if other != self.target(file, kind, large=large):
                 remove(other)
 
     def results(self, file: Path) -> list[Path]:
-        """Return the outputs of an image that are there."""
+        """Return the existing outputs of an image."""
         every = (t for kind in self.kinds for t in self._targets(file, kind))
         return [target for target in every if target.exists()]
 
     def places(self, file: Path, kinds: Sequence[str]) -> list[Path]:
-        """Return where outputs of an image may be, each before its note, if any."""
+        """Return the possible paths of outputs of an image, each before its note."""
         found = []
         for target in (t for kind in kinds for t in self._targets(file, kind)):
             found.append(target)
@@ -127,17 +126,17 @@ class PredictionFolder:
         return found
 
     def ready_target(self, file: Path, kind: str) -> Path:
-        """Return where an output is written, in a folder that is made now."""
+        """Return the path of an output; its folder is made."""
         target = self.target(file, kind)
         make_folder(target.parent)
         return target
 
     @contextmanager
     def placed(self, file: Path, kind: str, made: Provenance) -> Iterator[Path]:
-        """Give a place to write what cannot say itself what it was made from.
+        """Yield a path for an output whose format cannot hold its provenance.
 
-        It gets its name when the block ends, after that was noted in the folder. A
-        ValueError or OSError of the block tells of it under this name.
+        It is renamed when the block ends, after its provenance was noted in the folder.
+        A ValueError or OSError of the block names it by its final name.
         """
         target = self.ready_target(file, kind)
         temporary = self._waiting(kind) / target.name
@@ -159,7 +158,7 @@ class PredictionFolder:
                     folder.rmdir()
 
     def there(self, file: Path, kind: str, made: Provenance) -> Path | None:
-        """Return where an output is that is the wanted one, None if it is not there."""
+        """Return the path of an up-to-date output, None if there is none."""
         for target in self._targets(file, kind):
             with suppress(FileExistsError):
                 if self._is_there(target, made, overwrite=False):
@@ -167,25 +166,25 @@ class PredictionFolder:
         return None
 
     def unfinished(self, file: Path) -> Path:
-        """Return where outputs of an image are that take long, until all are done."""
+        """Return the folder of unfinished outputs of an image that take long."""
         return self.folder / UNFINISHED / image_name(file)
 
     def at_work(self, file: Path) -> AbstractContextManager[None]:
-        """Keep other processes from an image meanwhile.
+        """Lock an image against other processes.
 
         Raises
         ------
         BusyError
-            On entering, if another one is at work on it.
+            On entering, if another one is working on it.
         """
         lock = f"napari-unet-{_short(image_name(file))}.lock"
         return locked(self.folder / UNFINISHED / lock)
 
     @contextmanager
     def claimed(self, makes: Mapping[str, Any]) -> Iterator[Path]:
-        """Claim the folder for a run; give the note of the `io.folder_lock.Claim`.
+        """Claim the folder for a run; yield the note of the `io.folder_lock.Claim`.
 
-        If nothing came of it, a folder that was not there before is not there after.
+        A folder that did not exist before is removed if nothing was written.
         """
         new = not self.folder.exists()
         make_folder(self.folder)
@@ -202,9 +201,9 @@ class PredictionFolder:
                         folder.rmdir()
 
     def note(self, run: Mapping[str, Any]) -> None:
-        """Note for people what the last run used; nothing depends on it.
+        """Note, for people, what the last run used; nothing depends on it.
 
-        What another program wrote under that name stays.
+        A file of another program with that name stays.
         """
         record = self.folder / RECORD
         if record.exists() and not _is_note(record):
@@ -214,7 +213,7 @@ class PredictionFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def check_targets(self, files: Sequence[Path]) -> None:
-        """Refuse to write over what is read.
+        """Refuse to overwrite input.
 
         Raises
         ------
@@ -235,23 +234,23 @@ class PredictionFolder:
                     check_separate(target, {source, *near})
 
     def _targets(self, file: Path, kind: str) -> list[Path]:
-        """Return where an output may be: how large it is tells only the image."""
+        """Return the possible paths of an output: its suffix depends on its size."""
         both = (self.target(file, kind, large=large) for large in (False, True))
         return list(dict.fromkeys(both))
 
     def _note(self, target: Path) -> Path:
-        """Return where is noted what an output was made from."""
+        """Return the path of the note with an output's provenance."""
         name = f"{target.name}.json"
         if len(os.fsencode(name)) > _LONGEST:
             name = f"{_short(target.name)}.json"
         return self.folder / _NOTES / target.parent.name / name
 
     def _waiting(self, kind: str) -> Path:
-        """Return where outputs are until they get their names."""
+        """Return the folder of outputs until they are renamed."""
         return self.folder / UNFINISHED / f"napari-unet-{kind}"
 
     def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
-        """Whether a result is there and need not be made."""
+        """Whether a result exists and need not be made."""
         if not (target.exists() or target.is_symlink()):
             return False
         note = self._note(target) if target.parent.name in OF_CELLS else None
@@ -268,17 +267,17 @@ class PredictionFolder:
 
 
 def distinct_files(files: Sequence[Path]) -> list[Path]:
-    """Return the images, each once, whichever way its path is written.
+    """Return the images, each once, however its path is written.
 
     Raises
     ------
     ValueError
-        If two are of one name, so that their outputs would overwrite each other.
+        If two have the same name, so that their outputs would overwrite each other.
     """
     by_name: dict[str, Path] = {}
     for file in files:
         name = image_name(file)
-        # their disks take names for one that differ in capitals only
+        # on their disks names that differ only in case are the same
         folded = name.casefold() if sys.platform in ("win32", "darwin") else name
         other = by_name.setdefault(folded, file)
         if _same(other, file):
@@ -291,7 +290,7 @@ def distinct_files(files: Sequence[Path]) -> list[Path]:
 
 
 def _short(name: str) -> str:
-    """Return a short name for one of any length."""
+    """Shorten a name."""
     return sha256(name.encode(errors="surrogateescape")).hexdigest()[:16]
 
 

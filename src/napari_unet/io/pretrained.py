@@ -1,4 +1,4 @@
-"""Models of the package; pretrained/README.md says how they were trained."""
+"""Models in the package; pretrained/README.md says how they were trained."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def pretrained_model(name: str) -> Path:
     Raises
     ------
     ValueError
-        There is none of this name.
+        There is no model of this name.
     """
     if name not in PRETRAINED:
         raise ValueError(
@@ -49,15 +49,14 @@ def pretrained_models() -> tuple[Path, ...]:
 
 
 def starter_of(path: Path) -> Starter | None:
-    """Return what is known of a model that comes with the package; None of another."""
+    """Return the description of a model that comes with the package; else None."""
     return next((s for s in STARTERS if pretrained_model(s.name) == path), None)
 
 
 def model_path(text: str) -> Path:
     """Return the file that a name on the command line stands for.
 
-    A file of this name goes before the pretrained model; a folder does
-    not: it is no model.
+    A file of this name takes precedence over the pretrained model; a folder does not.
     """
     path = Path(text)
     return pretrained_model(text) if text in PRETRAINED and not path.is_file() else path

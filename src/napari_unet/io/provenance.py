@@ -2,8 +2,9 @@
 
 So it appears with the pixels, moves with the file, and cannot be about another one. In
 an ImageJ TIFF it is the entry "Info" (*Image > Show Info* in Fiji), in an OME-TIFF the
-description of the image, in an OME-Zarr an attribute. Other programs' formats have no
-place for it: of a file of these a note tells, which holds for its very content.
+description of the image, in an OME-Zarr an attribute. Formats of other programs have no
+place for it: their files have a note beside them, which is valid for exactly their
+content.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ if TYPE_CHECKING:
 # Before the JSON in a text, and the name of the attribute of a zarr group.
 _MARK = "napari-unet result"
 _KEY = "napari-unet"
-# In a note: what the result's content was.
+# In a note: hash of the result's content.
 _CONTENT = "content"
 _IJ_METADATA = 50839  # the tag in which ImageJ keeps its Info
-# Folders up to this size are read to know their content.
+# Folders up to this size are hashed completely.
 _READ_BYTES = 256 * 2**20
 _LISTED = 3  # settings that differ
 _USUAL = "as usual"
@@ -42,14 +43,14 @@ class Provenance:
     """What a result was made from."""
 
     input: str  # name of the image's file
-    stamp: str  # of its content, see `content_stamp`
+    stamp: str  # hash of its content, see `content_stamp`
     model: str  # name of the model's file
     model_sha256: str
-    settings: Mapping[str, Any]  # JSON values: all that the result depends on besides
+    settings: Mapping[str, Any]  # JSON values: all else that the result depends on
     program: str = f"napari-unet {__version__}"
 
     def text(self) -> str:
-        """Return it as a text of ASCII characters, whatever names are in it."""
+        """Return it as ASCII text, whatever names it contains."""
         return f"{_MARK}\n{json.dumps(asdict(self), indent=1)}"
 
     def attributes(self) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class Provenance:
         return {_KEY: asdict(self)}
 
     def difference(self, wanted: Provenance) -> str | None:
-        """Say how a result is another one than is wanted; None if it is that one.
+        """Say how a result differs from the wanted one; None if it is that one.
 
         The name of the image, the name of the model and the version of the program may
         differ: files are renamed, and programs are updated.
@@ -68,7 +69,7 @@ class Provenance:
             same_name = self.model == wanted.model
             return f"of {'another model of the same name, ' * same_name}{self.model}"
         changed = [
-            # a setting that came later is not written while it is as usual
+            # settings that were added later are not written at their default
             f"{name} {self.settings.get(name, _USUAL)} "
             f"instead of {wanted.settings.get(name, _USUAL)}"
             for name in {**self.settings, **wanted.settings}
@@ -80,43 +81,43 @@ class Provenance:
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """Return what a result was made from; None if it does not say, or is damaged."""
+    """Return the provenance of a result; None if it has none, or is damaged."""
     try:
         found = _in_folder(path) if path.is_dir() else _in_tiff(path)
         return None if found is None else Provenance(**found)
-    # whatever a foreign or damaged file makes its reader stumble over
+    # a foreign or damaged file may raise anything
     except Exception:
         return None
 
 
 def write_note(note: Path, result: Path, made: Provenance) -> None:
-    """Note what a result is made from that cannot say so itself."""
+    """Write a note with the provenance of a result whose format cannot hold it."""
     text = json.dumps({_CONTENT: content_stamp(result), **asdict(made)}, indent=1)
     with atomic(note) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_note(note: Path, result: Path) -> Provenance | None:
-    """Return what a result was made from; None if that is not known, or it changed."""
+    """Return the provenance in a note; None if unknown, or if the result changed."""
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
         if found.pop(_CONTENT) != content_stamp(result):
             return None
         return Provenance(**found)
-    # whatever a foreign or damaged note makes its reader stumble over
+    # a foreign or damaged note may raise anything
     except Exception:
         return None
 
 
 def check_ours(target: Path, note: Path | None = None) -> None:
-    """Refuse to replace what is no result of this program.
+    """Refuse to replace anything but a result of this program.
 
-    `note` is where one that cannot say so itself is noted.
+    `note` is the path of its note, if its format cannot hold the provenance.
 
     Raises
     ------
     FileExistsError
-        Something is there that does not say that it is one.
+        Something without provenance is there.
     """
     if not (target.exists() or target.is_symlink()):
         return
@@ -128,12 +129,12 @@ def check_ours(target: Path, note: Path | None = None) -> None:
 
 
 def content_stamp(path: Path) -> str:
-    """Return a short text that is the same for the same content only.
+    """Return a short text that is equal only for equal content.
 
     It is the SHA-256 of a file, or of all files of an OME-Zarr or of an image that has
-    several, with their names. Above 256 MB of an OME-Zarr reading it would take
-    longer than many a prediction: there it is as `io.ome_zarr.stamp` says. `FILE#2` has
-    its number in it.
+    several, with their names. For an OME-Zarr above 256 MB reading it would take longer
+    than many a prediction: there it is `io.ome_zarr.stamp`. `FILE#2` has its number in
+    it.
     """
     file, number = split_number(path)
     mark = "" if number is None else f"#{number}"
@@ -187,7 +188,7 @@ def _in_tiff(path: Path) -> dict[str, Any] | None:
 
 
 def _in_text(text: str) -> dict[str, Any] | None:
-    """Find it in a text to which other programs may have added."""
+    """Find it in a text that other programs may have extended."""
     _, mark, rest = text.partition(_MARK)
     if not mark:
         return None

@@ -1,7 +1,7 @@
-"""JSON files that say what belongs together; nothing that they say is trusted.
+"""JSON records of projects and runs; their content is not trusted.
 
-Anybody may have written a project or a run that is opened. A name in it is a name and
-never a path, links are not followed, and whatever is wrong is one sentence.
+Anybody may have written a project or a run that is opened. Names in it are never used
+as paths, links are not followed, and each problem is one sentence.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from napari_unet.core.text import shown
 if TYPE_CHECKING:
     from pathlib import Path
 
-# A name gets suffixes, and disks hold 255 bytes.
+# Names get suffixes, and disks allow 255 bytes.
 _NAME_BYTES = 220
-# Far beyond any size, seed or setting, and within what single precision holds.
+# More than any size, seed or setting, and within the range of single precision.
 _HIGHEST = 1e38
 # Bytes of a record: a million cells with a class each take a quarter.
 _LARGEST = 2**26
@@ -41,7 +41,7 @@ FileName = Annotated[str, AfterValidator(_check_name)]
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a text is a plain name, that leads nowhere else."""
+    """Whether a text is a plain file name, not a path."""
     try:
         return bool(_check_name(name))
     except ValueError:
@@ -54,8 +54,7 @@ def inside(folder: Path, name: str) -> Path:
     Raises
     ------
     ValueError
-        The name leads elsewhere, or something else than a file is there, such as a
-        link.
+        The name is a path, or something other than a file is there, such as a link.
     """
     try:
         path = folder / _check_name(name)
@@ -66,7 +65,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_real_folder(path: Path) -> bool:
-    """Whether a folder is there, or could be made: nothing else has its name."""
+    """Whether a folder exists, or could be made: nothing else has its name."""
     return not path.is_symlink() and (path.is_dir() or not path.exists())
 
 
@@ -78,7 +77,7 @@ def read_json(path: Path) -> Any:
     FileNotFoundError, OSError
         There is none, or it cannot be read.
     ValueError
-        It is no file, too large, or no JSON; one sentence.
+        It is not a file, too large, or not JSON; one sentence.
     """
     _check_file(path)
     try:
@@ -98,15 +97,15 @@ def read_json(path: Path) -> Any:
 
 
 def parse(text: str | bytes, what: str) -> Any:
-    """Return what a JSON text holds.
+    """Parse a JSON text.
 
-    Unlike the standard library's, this parser bears any nesting.
+    Unlike the standard library's, this parser accepts any nesting.
 
     Raises
     ------
     ValueError
-        It is no JSON, or a number in it is beyond all that is ever written; in a
-        sentence that begins with `what` it is.
+        It is not JSON, or has a number larger than any that is written; the sentence
+        begins with `what` it is.
     """
     try:
         found = from_json(text, allow_inf_nan=False)
@@ -128,7 +127,7 @@ def parse(text: str | bytes, what: str) -> Any:
 
 
 def private_folder(folder: Path) -> Path:
-    """Make a folder, and those around it, that only this person can look into."""
+    """Make a folder, and its parents, that only this user can read."""
     if not folder.is_dir():
         private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)

@@ -1,9 +1,9 @@
 """OME-Zarr on S3 and other object stores, and by HTTP.
 
-An image there is named by its URL. Credentials and the address of a store are those of
-the environment, as the stores' own programs read them (`AWS_ACCESS_KEY_ID`,
-`AWS_ENDPOINT_URL`, …). What is written is first made here, where there are locks and
-names that appear at once, and copied when it is complete.
+An image there is named by its URL. Credentials and the address of a store come from the
+environment, as for the stores' own programs (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`,
+…). Results are first written here, where there are locks and atomic renames, and copied
+when they are complete.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "http", "https")
 _URL = re.compile(rf"({'|'.join(SCHEMES)}):/+(.+)", re.DOTALL)
-# Chunks that are asked for their state, and files that are written at a time.
+# Chunks whose state is requested, and files that are uploaded at a time.
 _SAMPLED, _AT_ONCE = 32, 8
 _DESCRIBED = "zarr.json"
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether a path is a URL; one that was made a `Path` is, too."""
+    """Whether a path is a URL, also one that became a `Path`."""
     return _URL.fullmatch(Path(path).as_posix()) is not None
 
 
 def url_of(path: str | Path) -> str:
-    """Return the URL that a path was made of: a `Path` has fewer slashes."""
+    """Return the URL from which a path was made: a `Path` has fewer slashes."""
     found = _URL.fullmatch(Path(path).as_posix())
     if found is None:
         raise ValueError(
@@ -48,7 +48,7 @@ def absolute(path: Path) -> Path:
 
 
 def is_in_folder(path: Path) -> bool:
-    """Whether an image is an OME-Zarr, of many files: here or far away."""
+    """Whether an image is an OME-Zarr, of many files: local or remote."""
     return is_remote(path) or path.is_dir()
 
 
@@ -63,7 +63,7 @@ def zarr_store(path: str | Path) -> Any:
     from zarr.storage import ObjectStore
 
     class Explained(ObjectStore):  # type: ignore[misc]
-        """One whose errors are those of a disk."""
+        """A store whose errors are OSErrors."""
 
         async def get(self, *given: Any, **named: Any) -> Any:
             with _explained(path):
@@ -73,10 +73,10 @@ def zarr_store(path: str | Path) -> Any:
 
 
 def stamp(path: str | Path) -> str:
-    """Return a short text that changes with an image, as far as is seen at a glance.
+    """Return a short text that changes with an image, as far as a quick look shows.
 
-    It is of what describes the image and of the state of some of its chunks: there may
-    be millions, and each is a request.
+    It depends on the metadata of the image and on the state of some of its chunks:
+    there may be millions, and each is a request.
     """
     with _explained(path):
         return _stamp(path)
@@ -94,7 +94,7 @@ def _stamp(path: str | Path) -> str:
         sides = array.shards or array.chunks
         counts = [-(-n // side) for n, side in zip(array.shape, sides, strict=True)]
         for share in range(_SAMPLED):
-            # a walk from the first chunk to the last, along all axes at once
+            # the diagonal from the first chunk to the last
             at = tuple(round((n - 1) * share / (_SAMPLED - 1)) for n in counts)
             key = f"{array.path}/{array.metadata.encode_chunk_key(at)}".lstrip("/")
             digest.update(repr(_state(store, key)).encode())
@@ -104,9 +104,8 @@ def _stamp(path: str | Path) -> str:
 def upload(source: Path, target: str) -> Iterator[float]:
     """Copy a file or an OME-Zarr; yields the share that is done.
 
-    What was there under the name goes first, and what describes an OME-Zarr comes
-    last: until then nothing takes it for an image. An OSError says that the store does
-    not take it.
+    What has the name is removed first, and the metadata of an OME-Zarr are written
+    last: until then it is not an image. An OSError says that the store refuses.
     """
     with _explained(target):
         yield from _upload(source, target)
@@ -138,7 +137,7 @@ def _upload(source: Path, target: str) -> Iterator[float]:
 
 @contextmanager
 def _explained(path: str | Path) -> Iterator[None]:
-    """Make an OSError, of one sentence, of the errors of stores."""
+    """Turn errors of stores into an OSError of one sentence."""
     try:
         yield
     except Exception as error:
@@ -148,7 +147,7 @@ def _explained(path: str | Path) -> Iterator[None]:
 
 
 def _arrays(group: Any) -> list[Any]:
-    """Return the arrays that a group describes as its images, without a listing."""
+    """Return the arrays that a group's metadata describe, without a listing."""
     attributes = dict(group.attrs)
     scales = attributes.get("ome", attributes).get("multiscales") or []
     names = [level["path"] for scale in scales for level in scale.get("datasets", ())]
@@ -156,7 +155,7 @@ def _arrays(group: Any) -> list[Any]:
 
 
 def _state(store: Any, key: str) -> tuple[Any, ...] | None:
-    """Return what a store says of an object; None if it is not there."""
+    """Return the state of an object in a store; None if it does not exist."""
     import obstore
 
     try:

@@ -1,4 +1,4 @@
-"""How a run that was done again compares with what it was: in bytes, or in pixels."""
+"""Comparison of a repeated run with the original: in bytes, or in pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.io.trained_run import PredictedRun, TrainedRun
 
 ENOUGH = 0.999
-"""Share of equal pixels from which masks of two machines are taken for the same."""
+"""Share of equal pixels from which masks of two machines count as the same."""
 
 _MASKS = ("classes", "instances")
 
@@ -33,7 +33,7 @@ class Compared:
 
     @property
     def enough(self) -> bool:
-        """Whether it is what it was, as far as can be told and machines allow."""
+        """Whether it is the same, as far as can be told and machines allow."""
         return self.same or self.equal is None or self.equal >= ENOUGH
 
     def __str__(self) -> str:
@@ -46,9 +46,9 @@ class Compared:
 
 
 def compare_model(folder: Path, record: TrainedRun, made: Path) -> str | None:
-    """Say how a model differs from that of a run; None if it is the same in all bytes.
+    """Say how a model differs from that of a run; None if all bytes are equal.
 
-    By how much is told where the model file is still beside the folder of its run.
+    By how much is known if the model file is still beside the folder of its run.
     """
     if sha256(made.read_bytes()).hexdigest() == record.model_sha256:
         return None
@@ -85,7 +85,7 @@ def compare_results(predicted: PredictedRun, output: Path) -> list[Compared]:
 
 
 def _equal_pixels(before: Path, made: Path, stamp: str) -> float | None:
-    """Return the share of equal pixels of two masks; None if it cannot be told."""
+    """Return the share of equal pixels of two masks; None if unknown."""
     if made.parent.name not in _MASKS:
         return None
     try:

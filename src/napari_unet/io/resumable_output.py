@@ -1,11 +1,11 @@
-"""A large output while it is made: its arrays, and which steps of the work are done.
+"""A large output in progress: its arrays, and which steps are done.
 
-All of it is in a folder beside the output. A step is noted once what it wrote is on the
-disk, so after a crash the work goes on after the last one. The arrays get their names
-when all are complete; until then nothing can take them for results.
+All of it is in a folder beside the output. A step is recorded once its data are on the
+disk, so after a crash the work continues after the last one. The arrays are renamed
+when all are complete; until then nothing can mistake them for results.
 
-Other processes, perhaps of other machines, may join in: each run has an id, and who
-joined one writes nothing any more once that run has ended.
+Other processes, also of other machines, may join a run by its id; they stop writing
+once that run has ended.
 """
 
 from __future__ import annotations
@@ -49,19 +49,18 @@ if TYPE_CHECKING:
 
 _RECORD = "record.json"
 _MADE_FROM = "made from"
-_RUN = "run"  # the file with the id of the run that goes on
+_RUN = "run"  # file with the id of the current run
 _TABLES = "tables"
-# So many notes are in a folder.
+# Records per folder.
 _TOGETHER = 1000
-# Arrays that later steps read, and another machine may not see yet.
+# Arrays that later steps read, which another machine may not see yet.
 _READ_BACK = ("probabilities", "parts", "untracked")
-# For so long a network disk may say that a file is not there which another machine
-# wrote, in seconds.
+# Seconds for which a network disk may not show a file that another machine wrote.
 _HOLE_WAITS_S = (0.1, 1.0, 5.0, 15.0, 40.0)
 
 
 class RunEndedError(Exception):
-    """The run that a process had joined has ended; what it still does is not wanted."""
+    """The run that a process had joined has ended; its work is not needed."""
 
 
 class HoleError(OSError):
@@ -69,25 +68,24 @@ class HoleError(OSError):
 
 
 class ResumableOutput:
-    """Work on large outputs that goes on where it was interrupted.
+    """Work on large outputs that continues where it was interrupted.
 
-    A context. Whoever enters it holds the lock that keeps other processes away, see
-    `io.folder_lock`.
+    A context manager that holds the lock against other processes, see `io.folder_lock`.
 
     Parameters
     ----------
     folder : Path
-        For this work alone; on the disk of the outputs.
+        For this work only; on the disk of the outputs.
     made_from : mapping
-        What the outputs depend on, as JSON can hold it. What is in the folder is used
+        What the outputs depend on, as JSON values. The content of the folder is used
         only if it was made from the same.
     made : Provenance, optional
-        What is written into the outputs about what they were made from.
+        Provenance to be written into the outputs.
 
     Raises
     ------
     FileExistsError
-        On entering, if the folder is there and is no unfinished work.
+        On entering, if the folder exists and is not unfinished work.
     OSError
         On entering, if nothing can be written.
     """
@@ -107,9 +105,9 @@ class ResumableOutput:
 
     @classmethod
     def joined(cls, folder: Path, run: str) -> Self:
-        """Take part in the work of a run that goes on, without its lock.
+        """Join a current run, without its lock.
 
-        What would write or note raises `RunEndedError` once it does not any more.
+        Methods that write or record raise `RunEndedError` once it has ended.
         """
         work = cls(folder, {})
         work.run, work._joined, work.patience = run, True, _HOLE_WAITS_S
@@ -133,7 +131,7 @@ class ResumableOutput:
             self.end_run()
 
     def end_run(self) -> None:
-        """Have those who joined the run write nothing any more."""
+        """Stop the processes that joined the run from writing."""
         with suppress(OSError):
             self._write_run("")
 
@@ -156,11 +154,11 @@ class ResumableOutput:
             temporary.write_text(run, encoding="ascii")
 
     def is_done(self, step: str) -> bool:
-        """Whether a step was noted."""
+        """Whether a step was recorded."""
         return self._note(step).exists()
 
     def finished(self) -> set[str]:
-        """Return the steps that were noted, all at once."""
+        """Return the recorded steps, in one read."""
         return {
             name
             for _, _, files in os.walk(self.folder / "done")
@@ -169,7 +167,7 @@ class ResumableOutput:
         }
 
     def done(self, step: str, **results: Any) -> None:
-        """Note a step, with small arrays that later steps need."""
+        """Record a step, with small arrays that later steps need."""
         self.check_run()
         note = self._note(step)
         if note.parent.name != "done":
@@ -181,12 +179,12 @@ class ResumableOutput:
             np.savez(file, **results)
 
     def results(self, step: str, *names: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays noted with a step, those that are named or all."""
+        """Return the arrays recorded with a step, the named ones or all."""
         with np.load(self._note(step)) as stored:
             return {name: stored[name] for name in names or stored.files}
 
     def write_table(self, name: str, parts: Iterator[NDArray[np.uint32]]) -> None:
-        """Write numbers one after the other, to be read by `table`."""
+        """Write numbers in sequence, to be read by `table`."""
         (self.folder / _TABLES).mkdir(exist_ok=True)
         path = self.folder / _TABLES / name
         with atomic(path) as temporary, temporary.open("wb") as file:
@@ -194,7 +192,7 @@ class ResumableOutput:
                 part.astype("<u4", copy=False).tofile(file)
 
     def table(self, name: str, begin: int, end: int) -> NDArray[np.uint32]:
-        """Return numbers of a table from one place to another."""
+        """Return a slice of the numbers of a table."""
         return np.fromfile(
             self.folder / _TABLES / name,
             "<u4",
@@ -215,19 +213,20 @@ class ResumableOutput:
     ) -> LargeArray:
         """Return the array of an output, empty at first.
 
-        It is one of this work's by the name `kind`, and will be at `target` when all is
+        Its name in this work is `kind`, and it will be at `target` when all is
         complete; a stored block is `chunk` pixels wide. The other parameters are as for
-        `io.ome_zarr.create_zarr`. Who joined the work opens what is there.
+        `io.ome_zarr.create_zarr`. A process that joined the work opens the existing
+        one.
 
         Raises
         ------
         FileExistsError
-            There is something else than a zarr image at `target`.
+            Something other than a zarr image is at `target`.
         """
         check_replaceable(target)
         path = self._path(kind, target)
         if not path.exists() and self.is_done(f"complete-{kind}"):
-            path = target  # it had got its name before the crash
+            path = target  # it had been renamed before the crash
         elif not path.exists() and not self._joined:
             path.parent.mkdir(exist_ok=True)
             attributes = self._attributes
@@ -241,10 +240,10 @@ class ResumableOutput:
         return array
 
     def publish(self, targets: Mapping[str, Path]) -> None:
-        """Give the complete arrays their names, by kind, and remove everything else."""
+        """Rename the complete arrays by kind, and remove everything else."""
         for kind in targets:
             self.done(f"complete-{kind}")
-        self.end_run()  # a step that hung, and was done elsewhere, may wake up yet
+        self.end_run()  # a step that hung, and was repeated elsewhere, may still resume
         for other in list(self.folder.iterdir()):
             if other.is_dir() and other.name not in {"done", *targets}:
                 remove_at_once(other)
@@ -257,7 +256,7 @@ class ResumableOutput:
         discard(self.folder)
 
     def _found(self) -> Any:
-        """Return the record of what is in the folder, None if it is not there."""
+        """Return the record of the folder, None if there is none."""
         if not self.folder.exists():
             return None
         found = _record(self.folder)
@@ -282,7 +281,7 @@ class ResumableOutput:
 class LargeArray:
     """An array on disk that is written box by box.
 
-    With `zeros` all that was written is in a file, so that holes are found by `whole`.
+    With `zeros` zeros are written to files too, so that `whole` finds holes.
     """
 
     def __init__(self, path: Path, axes: str, *, zeros: bool = False) -> None:
@@ -294,16 +293,16 @@ class LargeArray:
 
     @property
     def in_shards(self) -> bool:
-        """Whether several chunks share a file: then a box is to be written at once."""
+        """Whether several chunks share a file: then a box should be written at once."""
         return self.data.shards is not None
 
     @property
     def whole(self) -> WholeArray:
-        """Itself to be read, where a missing part is a `HoleError` and no zeros."""
+        """A view for reading, where a missing part is a `HoleError`, not zeros."""
         return WholeArray(self)
 
     def check_written(self, index: Sequence[int | slice]) -> None:
-        """Wait until all files of a box are there; a HoleError says that one is not."""
+        """Wait until all files of a box exist; a HoleError says that one does not."""
         files = list(files_of_box(self._path, self.data, index))
         for wait in (*self.patience, None):
             files = [file for file in files if not file.exists()]
@@ -330,13 +329,13 @@ class LargeArray:
         self.flush(index)
 
     def write_part(self, index: tuple[int | slice, ...], values: NDArray[Any]) -> None:
-        """Write a box that is brought to the disk later, by `flush`."""
+        """Write a box that is flushed later, by `flush`."""
         self.before_write()
         with self._explained():
             self.data[index] = values
 
     def flush(self, index: tuple[int | slice, ...]) -> None:
-        """Bring what was written to a box to the disk."""
+        """Flush what was written to a box to the disk."""
         with self._explained():
             flush_box(self._path, self.data, index)
 
@@ -346,7 +345,7 @@ class LargeArray:
 
 
 class WholeArray:
-    """An array on disk to be read, all of which was written."""
+    """An array on disk for reading, completely written."""
 
     def __init__(self, array: LargeArray) -> None:
         self._array = array
@@ -360,29 +359,29 @@ class WholeArray:
 
 
 def discard(folder: Path) -> None:
-    """Remove what is left of unfinished work, and the folder around it if empty."""
+    """Remove unfinished work, and its parent folder if empty."""
     remove_at_once(folder)
     with suppress(OSError):
         folder.parent.rmdir()
 
 
 def discard_if_complete(folder: Path) -> None:
-    """Remove what a kill left of work whose outputs are all there, and only that."""
+    """Remove what a kill left of work with complete outputs, and only that."""
     if folder.exists() and _record(folder) is not None:
         discard(folder)
 
 
 def _is_debris(folder: Path) -> bool:
-    """Whether in a folder are chunks alone, of arrays that nothing describes.
+    """Whether a folder has only chunks, of arrays without metadata.
 
-    Whoever was writing one when the work was removed makes the folders around it anew.
+    A process that was writing one when the work was removed recreates the folders.
     """
     files = [p.relative_to(folder) for p in folder.rglob("*") if not p.is_dir()]
     return bool(files) and all(p.parts[2:4] == ("0", "c") for p in files)
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """Return what a folder says of itself, None if it is none of ours."""
+    """Return the record of a folder, None if it is not one of ours."""
     try:
         found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,9 +1,9 @@
 """The folder of a training run: all that is needed to repeat and to describe it.
 
-It lies beside the model file, as `cells.run` beside `cells.safetensors`. In it are what
-was annotated when the training learnt from it, the model that it started from, and in
-`run.json` the card of the model, where the images are, and what the clock decided.
-Images that are in no file are kept too. What was predicted with the model is noted in
+It is beside the model file, as `cells.run` beside `cells.safetensors`. It has the
+annotation that was trained on, the model that the training started from, and in
+`run.json` the card of the model, the paths of the images, and decisions that depended
+on time. Images without a file are kept too. Predictions with the model are noted in
 `predictions`, with a stamp of each result.
 """
 
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from napari_unet.core.training.run_log import RunLog
 
 _PREDICTIONS = "predictions"
-# Pixels of images without a file that are kept, in bytes.
+# Most bytes of images without a file that are kept.
 _MOST_KEPT = 2**31
 
 
@@ -66,9 +66,9 @@ def save_run(finished: TrainingFinished, model: Path) -> Path:
     Raises
     ------
     FileExistsError
-        Something else has its name.
+        Its name is taken by something else.
     OSError, ValueError
-        It cannot be written, or an image cannot be read; nothing of it is left.
+        It cannot be written, or an image cannot be read; no file is left.
     """
     folder, log = run_folder_of(model), finished.log
     if log is None:
@@ -112,12 +112,12 @@ def _is_ours(folder: Path) -> bool:
 
 
 def copy_run(folder: Path, target: Path) -> None:
-    """Copy the folder of a run; links in it are left out, they lead elsewhere.
+    """Copy the folder of a run, without links in it, which lead elsewhere.
 
     Raises
     ------
     OSError
-        It cannot be written; nothing of it is left.
+        It cannot be written; no file is left.
     """
     with atomic(target) as temporary:
         for part in (temporary, temporary / _PREDICTIONS):
@@ -137,7 +137,7 @@ def run_of(model: Path) -> Path | None:
 
 
 def has_run(model: Path, model_sha256: str) -> bool:
-    """Whether there is, beside a model file of this content, how it was trained."""
+    """Whether the training run of exactly this model file is beside it."""
     try:
         return read_run(run_folder_of(model)).model_sha256 == model_sha256
     except (OSError, ValueError):
@@ -147,7 +147,7 @@ def has_run(model: Path, model_sha256: str) -> bool:
 def note_prediction(model: Path, predicted: PredictedRun) -> None:
     """Note in the folder of a model's run what was predicted with it.
 
-    The same prediction replaces its note.
+    A repeated prediction replaces its note.
     """
     folder = run_folder_of(model)
     files = [file.file for file in predicted.files]
@@ -159,7 +159,7 @@ def note_prediction(model: Path, predicted: PredictedRun) -> None:
 
 
 def read_predictions(folder: Path) -> list[PredictedRun]:
-    """Return what was predicted with the model of a run; errors as of `read_run`."""
+    """Return the predictions with the model of a run; errors as of `read_run`."""
     found = []
     for path in sorted((folder / _PREDICTIONS).glob("*.json")):
         try:
@@ -209,7 +209,7 @@ class _Writer:
         return tuple(rows)
 
     def corrections(self, log: RunLog) -> tuple[LearntCorrection, ...]:
-        """Write what was corrected, each into a file of its own."""
+        """Write the corrections, each into its own file."""
         rows = []
         for number, change in enumerate(log.corrections):
             field, box = change.field, change.box
@@ -245,7 +245,7 @@ class _Writer:
         return self._numbers[key]
 
     def _described(self, field: ImageField, name: str) -> LearntImage:
-        """Describe the image of a field, and save its pixels if they are in no file."""
+        """Describe the image of a field, and save its pixels if they have no file."""
         image, kept = field.image, None
         file = _file_of(field) if not image.scales else image.file
         if image.scales:

@@ -1,6 +1,6 @@
-"""What a training takes of a project that was saved as a folder, read without napari.
+"""The training data of a project that was saved as a folder, read without napari.
 
-The whole record is that of `session.project.record`; here is what is needed of it.
+The full record is that of `session.project.record`; this is the part needed here.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class SavedProject:
     Raises
     ------
     FileNotFoundError, ValueError
-        There is none, it was not saved but is being worked on, or it is damaged.
+        There is none, it is a working copy and not a saved one, or it is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -128,7 +128,7 @@ class SavedProject:
             )
 
     def start(self) -> Model | None:
-        """Return the model to start from, if there is one; it lies in the folder."""
+        """Return the model to start from, if there is one in the folder."""
         name = self._file.project.start
         if name is None:
             return None
@@ -139,14 +139,14 @@ class SavedProject:
 
     @property
     def settings(self) -> Training:
-        """Of the training, with the network of the model to start from."""
+        """Settings of the training, with the network of the model to start from."""
         settings, start = self._file.project.training, self.start()
         return (
             settings if start is None else settings.with_network_of(start.card.training)
         )
 
     def pairs(self, ndim: Literal[2, 3]) -> Iterator[tuple[Field, Annotation]]:
-        """Yield annotated planes or volumes of the images that are to be learnt from.
+        """Yield the annotated planes or volumes of the images used for training.
 
         A ValueError or OSError says which image cannot be read.
         """
@@ -201,7 +201,7 @@ class SavedProject:
         )
 
     def _found(self, path: str) -> str:
-        """Return where a file is: as saved, beside the project, or where it was."""
+        """Return the path of a file: as saved, beside the project, or as it was."""
         if "://" in path:
             return path
         as_saved = (self._folder / path).resolve()
@@ -214,5 +214,5 @@ class SavedProject:
 
 
 def is_saved_project(path: Path) -> bool:
-    """Whether a folder holds a project, saved or worked on."""
+    """Whether a folder has a project, a saved one or a working copy."""
     return (path / FILE_NAME).is_file()

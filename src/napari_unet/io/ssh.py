@@ -1,6 +1,6 @@
-"""napari-unet on another computer, reached by the person's own ssh.
+"""napari-unet on another computer, reached by the user's ssh.
 
-Their configuration, agent and jump hosts count as always. No password goes through this
+Its configuration, agent and jump hosts are used. No password passes through this
 program: where ssh would ask for one, it fails instead.
 """
 
@@ -33,7 +33,7 @@ _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15")
 # What shells there may print before it is our turn, in lines, and how long all may take
 # until then, in seconds: it loads torch first.
 _GREETING, _GREETING_S = 200, 120.0
-_TICK = 0.02  # seconds between two looks whether it is our turn
+_TICK = 0.02  # seconds between two checks whether it is our turn
 # Bytes of a line and of a file, and copied at once.
 _LONGEST, _LARGEST, _PORTION = 2**26, 2**36, 2**20
 # What ssh and shells return.
@@ -42,7 +42,7 @@ _WHERE = re.compile(r"(?P<host>[^-\s:][^\s:]*)(?::(?P<program>\S.*))?")
 
 
 class RemoteConnection:
-    """A connection, which is there once `greet` has come to its end.
+    """A connection to another computer, established once `greet` has ended.
 
     Parameters
     ----------
@@ -50,15 +50,15 @@ class RemoteConnection:
         As for ssh, such as me@host; with `:/path/to/napari-unet` behind it where the
         remote computer does not find the program by itself.
     place : callable
-        Takes what is told of a file, and returns where it is to be put; a ValueError
-        says that it was not asked for.
+        Takes the announcement of a file, and returns its path here; a ValueError says
+        that it was not requested.
 
     Raises
     ------
     ValueError
-        It is no host.
+        It is not a host.
     ConnectionError
-        There is no ssh; in a sentence.
+        There is no ssh, in a sentence.
     """
 
     def __init__(self, where: str, place: Callable[[File], Path]) -> None:
@@ -93,7 +93,7 @@ class RemoteConnection:
         ValueError
             Another version of the program is there.
         ConnectionError
-            It cannot be reached, or does not answer; in a sentence.
+            It cannot be reached, or does not answer, in a sentence.
         """
         until = monotonic() + _GREETING_S
         while (found := self._next(_TICK)) is None:
@@ -126,26 +126,26 @@ class RemoteConnection:
         return self._hello
 
     def send(self, record: Settings) -> None:
-        """Say something; a ConnectionError says that nobody is there any more."""
+        """Send a message; a ConnectionError says that the connection has ended."""
         self._write(to_line(record.model_dump()))
 
     def send_file(self, path: Path) -> Iterator[None]:
-        """Send what is in a file, with None after each portion."""
+        """Send the content of a file; yield None after each portion."""
         with path.open("rb") as file:
             while portion := file.read(_PORTION):
                 self._write(portion)
                 yield
 
     def order(self, order: Order | Literal["forget"]) -> None:
-        """Tell the job something; if nobody is there, that is seen elsewhere."""
+        """Send an order to the job; a lost connection is noticed elsewhere."""
         with suppress(ConnectionError):
             self.send(Command(order=order))
 
     def next(self, seconds: float) -> dict[str, Any] | None:
         """Return the next record, None if there is none in time.
 
-        Files are where they belong by then. A ConnectionError says that the connection
-        has ended, a ValueError that what came is not what napari-unet says.
+        Files have been received by then. A ConnectionError says that the connection has
+        ended, a ValueError that the answer is not one of napari-unet.
         """
         record: dict[str, Any] | None = self._next(seconds)
         return record
@@ -161,7 +161,7 @@ class RemoteConnection:
         return found
 
     def close(self) -> None:
-        """Hang up; what runs on the remote computer goes on."""
+        """Close the connection; what runs on the remote computer continues."""
         if self._hello is None:
             self._process.kill()  # nothing waits there
         with suppress(OSError, ValueError):
@@ -198,7 +198,7 @@ class RemoteConnection:
             line = self._out.readline(_LONGEST)
             if not line:
                 raise EOFError
-            # the remote computer's shell greets, too
+            # the remote computer's shell prints a greeting, too
             with suppress(ValueError):
                 return Hello.model_validate(from_line(line))
         raise ConnectionError(f"{self._host}: napari-unet does not answer there.")
@@ -221,7 +221,7 @@ class RemoteConnection:
             told = ValueError(f"{self._host}: what came is damaged ({error}).")
             self._arrived.put(told)
         except OSError as error:
-            self._arrived.put(error)  # also of a disk here that is full
+            self._arrived.put(error)  # also if a disk here is full
 
     def _take(self, file: File) -> None:
         if file.size > _LARGEST:
@@ -269,7 +269,7 @@ def _quoted(program: str) -> str:
 
 
 def parted(where: str) -> tuple[str, str]:
-    """Return host and program of what people write; a ValueError says it is none."""
+    """Split what people write into host and program; ValueError if it is not one."""
     found = _WHERE.fullmatch(where.strip())
     if found is None:
         raise ValueError(

@@ -26,8 +26,7 @@ def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | Non
 
     Columns are `image`, `time_points`, `cells` (of all time points together), and mean,
     median and sum of each size that is known (`area_px`, `volume_um3`, ...), empty
-    where it is not known of an image. What is there under that name and is no summary
-    stays.
+    where it is not known of an image. A file of that name that is not a summary stays.
 
     Raises
     ------
@@ -48,7 +47,7 @@ def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | Non
 
 
 def check_summary(folder: PredictionFolder) -> Path:
-    """Return where a summary is written; FileExistsError if something else is there."""
+    """Return the path of a summary; FileExistsError if something else is there."""
     path = folder.folder / SUMMARY
     if path.exists() and not _is_summary(path):
         raise FileExistsError(f"{path} is no summary of this program: move it away.")

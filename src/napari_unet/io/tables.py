@@ -1,4 +1,4 @@
-"""Tables out: comma-separated values that spreadsheets, R and pandas read alike."""
+"""Writing tables: comma-separated values that spreadsheets, R and pandas read alike."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 def write_table(
     path: str | Path, columns: Mapping[str, NDArray[Any] | Sequence[Any]]
 ) -> None:
-    """Write a table as CSV (RFC 4180), in UTF-8, with a line of names.
+    """Write a table as CSV (RFC 4180), in UTF-8, with a header.
 
-    The columns are of one length. Numbers are written so that reading gives them back
-    equal, with a point; no number (NaN) is written as nothing. A table with letters
-    beyond ASCII begins with a byte-order mark, without which Excel takes them for
-    others. A file that exists is replaced.
+    The columns have the same length. Numbers are written with a decimal point, so that
+    reading returns them exactly; NaN is an empty field. A table with letters beyond
+    ASCII begins with a byte-order mark, without which Excel misreads them. An existing
+    file is replaced.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def write_table(
     written = text.getvalue()
     with atomic(path) as temporary:
         encoding = "utf-8" if written.isascii() else "utf-8-sig"
-        # names of files may have bytes of no letter
+        # file names may have bytes that are not text
         temporary.write_text(written, encoding, "backslashreplace", newline="")
 
 
@@ -69,5 +69,5 @@ def write_points(
 
 
 def _written(row: tuple[Any, ...]) -> list[Any]:
-    """Values of a row as they are written; only NaN differs from itself."""
+    """Return the values of a row as written; only NaN differs from itself."""
     return ["" if value != value else value for value in row]

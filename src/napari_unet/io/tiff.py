@@ -1,7 +1,7 @@
-"""TIFF in: ImageJ hyperstacks, OME-TIFF, and plain TIFF of any origin.
+"""Reading TIFF: ImageJ hyperstacks, OME-TIFF, and plain TIFF of any origin.
 
-Axes come from the metadata through tifffile. A file may hold several images, which are
-numbered from 1: they are named and asked for, and none is left out without a word.
+Axes come from the metadata through tifffile. A file may have several images, numbered
+from 1: one has to be chosen, and none is left out silently.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # Pages of smaller compressed images are decoded once, larger ones where they are read.
 DECODED_TO_BYTES = 2**31
 
-# What tifffile logs, and raises no error for, of a file that lost its end.
+# What tifffile logs, without raising an error, for a truncated file.
 _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
@@ -111,20 +111,20 @@ def read(path: Path, number: int | None = None) -> Pixels:
 def _set_of(path: Path, file: Any) -> tuple[str, ...]:
     try:
         return ome_sets.check_whole(path, file.pages.first.description)
-    except SyntaxError:  # of the XML: noted by what reads the pages without it
+    except SyntaxError:  # of the XML: reported by the reading of the pages without it
         return ()
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
-    """Open a file; without its description, and with a note, if that is no use."""
+    """Open a file; without its description, and with a note, if that is unusable."""
     with ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
         try:
             kinds = {series.kind for series in file.series}
             lost = bool(kinds & PLAIN) and (file.is_ome or _is_cut_ome(file))
             ignored = not lost and bool(kinds & _DESCRIBED) and _undescribed(file) > 0
-        # Metadata raise whatever their parser stumbles over.
+        # Damaged metadata may raise anything in their parser.
         except Exception:
             lost = ignored = True
         if ignored:
@@ -134,18 +134,18 @@ def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
 
 
 def _is_cut_ome(file: Any) -> bool:
-    """Whether a description begins as OME's, but does not end so."""
+    """Whether a description begins like OME's, but lacks its end."""
     begin = file.pages.first.description[:1000].lstrip()
     return begin.startswith("<") and "<OME" in begin
 
 
 def _undescribed(file: Any) -> int:
-    """Count the pages of a file that are in none of its series."""
+    """Count the pages of a file that are in no series."""
     known = {
         page.index if isinstance(page.index, int) else page.index[0]
         for series in file.series
         for level in series.levels
-        # of ImageJ's one series all pages are named, also those beyond its shape
+        # ImageJ's one series lists all pages, also those beyond its shape
         for page in level.pages[: level.size // level.keyframe.size]
         if page is not None and page.parent is file
     }
@@ -153,7 +153,7 @@ def _undescribed(file: Any) -> int:
 
 
 def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
-    """List the images of a file, and say what in it is none."""
+    """List the images of a file, with a note on what is not an image."""
     series = list(enumerate(file.series))
     images = [(k, s) for k, s in series if not (_is_small(s) or s.keyframe.is_mask)]
     images = images or series
@@ -173,7 +173,7 @@ def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
 
 
 def _is_small(series: Any) -> bool:
-    """Whether a series is another, smaller one; scanners mark their labels alike."""
+    """Whether a series is a smaller version; scanners mark their label images alike."""
     if series.kind in PLAIN or not series.name:
         return bool(series.keyframe.is_reduced)
     return bool(series.name.lower() == "thumbnail")
@@ -194,14 +194,14 @@ def _continues(before: Any, series: Any) -> bool:
 
 
 def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
-    """Refuse a file of which tifffile would read fewer images than were written."""
+    """Refuse a file from which tifffile would read fewer images than were written."""
     if _TOO_SHORT in errors:
         images = file.imagej_metadata.get("images")
         raise ValueError(f"it is too short for the {images} images it tells of")
     if _LOST_TEXT in errors:
         raise ValueError("it is cut off before its description")
-    # Files of other kinds have their number of pages; here the chain of pages is all
-    # there is, and one that breaks off is a stack that lost its end.
+    # Other kinds of files have their number of pages; here there is only the chain of
+    # pages, and a broken chain is a truncated stack.
     pages = len(file.pages)
     if file.series[0].kind == "generic" and (lost := _undescribed(file)):
         raise ValueError(f"{lost} of its {pages} pages cannot be read")
@@ -210,14 +210,14 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     chained = file.series[0].kind in {"generic", "uniform"} or len(file.series) > 1
     if chained and (pages > 1 or _TOO_FEW_PAGES in errors):
         raise ValueError(f"it is cut off after page {pages}")
-    # Some programs write nonsense behind the only page.
+    # Some programs write invalid data after the only page.
     return ("what follows its first page cannot be found: pages may be missing.",)
 
 
 def _check_pages(file: Any, series: Any) -> tuple[str, ...]:
-    """Refuse pages that would be read as black, or as far as they reach.
+    """Refuse pages that would be read as black, or only in part.
 
-    Parts of pages that hold nothing may be so by right; of them it is said.
+    Empty parts of pages may be intended; a note mentions them.
     """
     pages = series.pages
     lost = sum(page is None for page in pages)
@@ -226,7 +226,7 @@ def _check_pages(file: Any, series: Any) -> tuple[str, ...]:
             f"{lost} of the {len(pages)} planes that it tells of are not in it"
         )
     if series.dataoffset is not None:
-        return ()  # in one piece: reading it fails if anything is missing
+        return ()  # contiguous: reading it fails if anything is missing
     empty = 0
     for page in pages:
         if page.parent is not file:
@@ -243,7 +243,7 @@ def _check_pages(file: Any, series: Any) -> tuple[str, ...]:
 
 @contextmanager
 def _collected_errors() -> Iterator[set[str]]:
-    """Collect which of these errors tifffile logs, as it raises none of them."""
+    """Collect these errors from tifffile's log, as it does not raise them."""
     errors: set[str] = set()
     thread = get_ident()
 
@@ -253,7 +253,7 @@ def _collected_errors() -> Iterator[set[str]]:
         message = record.getMessage()
         known = {e for e in _ERRORS if e in message}
         errors.update(known)
-        # What is said of OME's description is checked here, and becomes a sentence.
+        # OME's description is checked here, and its problems become a sentence.
         return not known and " OME series " not in message and _LOUD.is_wanted(record)
 
     log = logging.getLogger("tifffile")
@@ -266,7 +266,7 @@ def _collected_errors() -> Iterator[set[str]]:
 
 
 class _Loud:
-    """Has tifffile log its errors also where a program has silenced it, as many do."""
+    """Makes tifffile log its errors even if a program has silenced it, as many do."""
 
     def __init__(self) -> None:
         self._log = logging.getLogger("tifffile")
@@ -275,7 +275,7 @@ class _Loud:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Log errors meanwhile; several threads may ask for it."""
+        """Log errors meanwhile; several threads may request it."""
         log = self._log
         with self._lock:
             if not self._readers:
@@ -295,7 +295,7 @@ class _Loud:
                     logging.disable(silent)
 
     def is_wanted(self, record: logging.LogRecord) -> bool:
-        """Whether what is logged would be without this."""
+        """Whether a record would be logged without this."""
         level, silent, disabled = self._before
         return not disabled and record.levelno > silent and record.levelno >= level
 
@@ -308,7 +308,7 @@ def _data(file: Any, entry: _Entry) -> ArrayLike:
         return np.stack([series.asarray() for series in entry.series])
     series = entry.first
     if any(page.parent is not file for page in series.pages):
-        # tifffile would look in this file for what it finds in one piece in another
+        # tifffile would look in this file for what is contiguous in another
         with ExitStack() as stack:
             for other in {page.parent for page in series.pages} - {file}:
                 other.filehandle.open()
@@ -335,7 +335,7 @@ def _data(file: Any, entry: _Entry) -> ArrayLike:
 
 
 def _in_pages(series: Any) -> bool:
-    """Whether an array is of pages, each whole, along its first axes."""
+    """Whether an array consists of whole pages along its first axes."""
     inner = len(series.keyframe.shape)
     outer = series.shape[: series.ndim - inner]
     same = series.shape[series.ndim - inner :] == series.keyframe.shape
@@ -343,9 +343,9 @@ def _in_pages(series: Any) -> bool:
 
 
 class _Pages:
-    """Pages that have to be decoded; they are when they are read, and the last stays.
+    """Pages that are decoded when they are read; the last is cached.
 
-    The file is open only meanwhile.
+    The file is only open meanwhile.
     """
 
     def __init__(self, pages: Any, outer: tuple[int, ...]) -> None:
@@ -356,7 +356,7 @@ class _Pages:
 
     @contextmanager
     def opened(self) -> Iterator[Read]:
-        """As `OnDisk` asks for it."""
+        """As `OnDisk` requires."""
         yield lambda at, part: self._page(self._number(at))[part]
 
     def _number(self, at: tuple[int, ...]) -> int:
@@ -366,7 +366,7 @@ class _Pages:
         with self._lock:
             if self._last is not None and self._last[0] == number:
                 return self._last[1]
-            self._last = None  # two would be in memory
+            self._last = None  # there would be two in memory
             file = self._pages[0].parent.filehandle
             file.open()
             try:
@@ -378,7 +378,7 @@ class _Pages:
 
 
 def _sizes(file: Any, entry: _Entry) -> dict[str, float]:
-    # Metadata that cannot be understood are no reason to refuse the pixels.
+    # Unreadable metadata are no reason to refuse the pixels.
     try:
         return dict(sizes_um(file, entry.number))
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the values of a TIFF stand for: grey, colours, transparency or channels."""
+"""The meaning of the values of a TIFF: grey, colours, transparency or channels."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _FOREIGN = {
     _PHOTOMETRIC.LOGL: "LogL",
     _PHOTOMETRIC.LOGLUV: "LogLuv",
 }
-# Writes booleans as white on 0 unless it is asked not to, as nobody does of a mask.
+# Writes booleans with 0 as white by default, which is never meant for a mask.
 _TIFFFILE = "tifffile.py"
 # tifffile converts these colours when it decodes them.
 _JPEG = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY", "APERIO_JP2000_YCBC", "WEBP"}
 
 
 def with_meaning(pixels: Pixels, series: Any) -> Pixels:
-    """Tell what the values stand for: grey, colours, transparency or channels."""
+    """Set the meaning of the values: grey, colours, transparency or channels."""
     page = series.keyframe
     kind = page.photometric
     if kind == _PHOTOMETRIC.MINISWHITE:
@@ -56,8 +56,8 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
     if kind != _PHOTOMETRIC.RGB:
         return replace(pixels, alpha=min(declared, count - 1))
     planes = not pixels.axes.endswith("s") and series.kind in PLAIN
-    # Programs call any three or four planes colours, and the fourth transparency; only
-    # a picture of bytes, pixel by pixel, is taken at its word.
+    # Programs call any three or four planes colours, and the fourth transparency; this
+    # is believed only of interleaved bytes.
     if count > 3 and not planes and pixels.data.dtype == np.uint8:
         return replace(pixels, alpha=count - 3)
     if planes or count > 3:
@@ -75,8 +75,8 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
 
 
 def _with_palette(pixels: Pixels, page: Any) -> Pixels:
-    """Add the palette, unless it only colours what was measured."""
-    # 16 bits in the file; programs that fill only the lower 8 are met
+    """Add the palette, unless it only colours measured values."""
+    # 16 bits in the file; some programs fill only the lower 8
     table = np.asarray(page.colormap).T
     palette = (table if table.max() < 256 else table >> 8).astype(np.uint8)
     grey = bool((palette == palette[:, :1]).all())

@@ -89,7 +89,7 @@ class PredictedFile(Settings):
 
 
 class PredictedRun(Settings):
-    """What one call predicted with a model."""
+    """The predictions of one call with a model."""
 
     output: str = Field(description="Folder of the results.")
     kinds: tuple[str, ...]
@@ -100,7 +100,7 @@ class PredictedRun(Settings):
 
 
 def run_folder_of(model: Path) -> Path:
-    """Return where the run of a model file is kept."""
+    """Return the folder of the run of a model file."""
     return model.with_name(model.name.removesuffix(SUFFIX) + RUN_SUFFIX)
 
 

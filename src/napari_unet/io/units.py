@@ -1,11 +1,11 @@
-"""Lengths as files write them, in micrometres."""
+"""Conversion of lengths in files to micrometres."""
 
 from __future__ import annotations
 
 import math
 
 # Symbols and names of OME's UnitsLength and of NGFF. OME's "pixel" and "reference
-# frame" are no lengths, and a unit that is not here is unknown like them.
+# frame" are not lengths, and unlisted units are unknown like them.
 _METRES = {
     "Y": ("yotta", 1e24),
     "Z": ("zetta", 1e21),
@@ -65,14 +65,14 @@ _NAMES = {f"{name}meter": size * 1e6 for name, size in _METRES.values()} | {
 
 
 def micrometres(length: float, unit: str) -> float | None:
-    """Convert a length, None if the unit is none of length or the length not positive.
+    """Convert a length, None if the unit is not a length or the length not positive.
 
     The unit is a symbol or an English name, as OME, NGFF and ImageJ write them; ImageJ
     escapes the letter µ.
     """
     if not math.isfinite(length) or length <= 0:
         return None
-    # "Âµ" is µ in UTF-8 that was taken for Latin-1
+    # "Âµ" is µ in UTF-8 that was read as Latin-1
     for written in ("\\u00B5", "μ", "Âµ"):
         unit = unit.replace(written, "µ")
     size = _size(unit.strip())
@@ -82,7 +82,7 @@ def micrometres(length: float, unit: str) -> float | None:
 
 def _size(word: str) -> float | None:
     lower = word.lower()
-    for symbol in (word, lower):  # programs write UM and Mm, too; Mm is a megametre
+    for symbol in (word, lower):  # some programs write UM and Mm; Mm is a megametre
         if symbol in _SYMBOLS:
             return _SYMBOLS[symbol]
     name = lower.replace("metre", "meter")

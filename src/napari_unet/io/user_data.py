@@ -1,4 +1,4 @@
-"""Where this program keeps what belongs to a person and to no project."""
+"""The folder for data of the user that belong to no project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writing while the next is computed."""
+"""Writing in the background while the next part is computed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class WriteBehind:
-    """Does works in the order they are given, in a thread of its own.
+    """Runs tasks in order, in its own thread.
 
-    A context: all is done when it ends. If a work fails, those after it are not begun,
-    and the error is raised by the next call, or at the end.
+    A context manager: all is done when it ends. If a task fails, later ones are not
+    begun, and the error is raised by the next call, or at the end.
 
-    At most `most` works wait; whoever gives more waits too.
+    At most `most` tasks wait; adding more blocks.
     """
 
     def __init__(self, most: int = 2) -> None:
@@ -38,7 +38,7 @@ class WriteBehind:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a work waits or goes on."""
+        """Whether a task waits or runs."""
         return any(not waiting.done() for waiting in self._waiting)
 
     def wait(self) -> None:
@@ -46,7 +46,7 @@ class WriteBehind:
         self._wait(0)
 
     def do(self, work: Callable[..., object], *given: Any) -> None:
-        """Have a work done after those before it."""
+        """Add a task."""
         self._wait(self._most)
         self._waiting.append(self._thread.submit(self._try, work, *given))
 
@@ -65,7 +65,7 @@ class WriteBehind:
 
 
 class WriteBehindArray:
-    """An array of which each part is written behind, with `write(index, values)`."""
+    """An array whose parts are written in the background by `write(index, values)`."""
 
     def __init__(
         self, behind: WriteBehind, write: Callable[..., None], shape: tuple[int, ...]

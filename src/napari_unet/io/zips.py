@@ -1,4 +1,4 @@
-"""Zip files that somebody else wrote, which may be damaged anywhere."""
+"""Zip files that somebody else wrote, which may be damaged or hostile."""
 
 from __future__ import annotations
 
@@ -25,26 +25,25 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# What stands before an entry; the last two are lengths of what follows.
+# The header of an entry; the last two are lengths of what follows.
 _HEAD = Struct("<4s22xHH")
 
 DAMAGED = (
     BadZipFile,
     EOFError,
     LZMAError,
-    RuntimeError,  # a password, or a way of packing that is not known
+    RuntimeError,  # a password, or an unknown compression
     UnicodeDecodeError,
     zlib.error,
 )
-"""What Python raises when it reads a damaged one."""
+"""Exceptions when Python reads a damaged one."""
 
 
 class OwnZip:
-    """A zip that another napari-unet is said to have written.
+    """A zip that another napari-unet supposedly wrote.
 
-    Entries are read by the names that we give them, and no more of each than fits what
-    it has to be: other entries, folders and links in it are never looked at. Unpacked
-    is only what is wholly expected.
+    Entries are read by expected names, and no more bytes than expected: other entries,
+    folders and links in it are ignored. Only what is expected is unpacked.
     """
 
     def __init__(self, path: Path) -> None:
@@ -57,12 +56,12 @@ class OwnZip:
                 self._entries[info.filename] = info
 
     def read(self, name: str, most: int | None = None) -> bytes:
-        """Return what is in an entry.
+        """Return the content of an entry.
 
         Raises
         ------
         ValueError
-            There is none, it is damaged, or has more bytes than expected.
+            It is missing, damaged, or has more bytes than expected.
         MemoryError
             It is larger than the memory.
         """
@@ -81,9 +80,9 @@ class OwnZip:
         return content
 
     def array(self, name: str, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-        """Map an array of this shape and type into memory, where it lies in the zip.
+        """Map an array of this shape and type in place in the zip.
 
-        A ValueError says that it is not there, is another, or is damaged.
+        A ValueError says that it is missing, different, or damaged.
         """
         info, wanted = self._entry(name), np.dtype(dtype)
         what = f"{self._path}: its {name} is damaged"
@@ -122,8 +121,8 @@ class OwnZip:
     def unpack(self, place: Callable[[str], Path]) -> None:
         """Write each entry to where `place` says, which refuses others by a ValueError.
 
-        Entries are not compressed, and together not larger than the zip; else it is
-        a ValueError, too.
+        Compressed entries, or such that are together larger than the zip, are a
+        ValueError, too.
         """
         stored = all(
             info.compress_type == ZIP_STORED and info.file_size == info.compress_size
@@ -143,7 +142,7 @@ class OwnZip:
                 copyfileobj(entry, to)
 
     def check(self) -> None:
-        """Read all of it once; a ValueError says that something was changed."""
+        """Verify all checksums; a ValueError says that something was changed."""
         with self._opened() as file:
             if (name := file.testzip()) is not None:
                 raise ValueError(f"{self._path}: its {shown(name)} is damaged.")

@@ -1,5 +1,5 @@
-"""Objects in the files of other programs; `catalogue` says which formats there are.
+"""Objects in files of other programs; `catalogue` lists the formats.
 
 Each format is a module with `write(path, objects)`, `read(path, like)` or both, which
-loads the package that it needs when it is called.
+imports the package that it needs when it is called.
 """

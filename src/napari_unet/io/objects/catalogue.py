@@ -1,4 +1,4 @@
-"""The formats of objects that are written and read, by the names people give."""
+"""The formats of objects that are written and read, by name."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ObjectFormat:
-    """A format of objects. Nothing of it is loaded before it is written or read."""
+    """A format of objects. Its module is imported when it is written or read."""
 
     title: str  # shown to people
-    # what it is for and what it leaves out, in a sentence
+    # its purpose and what it omits, in a sentence
     tip: str
     # ends of names of files or folders, the first is that of what is written
     suffixes: tuple[str, ...]
     module: str  # in this package
-    package: str | None = None  # of the extra `formats` that it needs
+    package: str | None = None  # that it needs, of the extra `formats`
     table: bool = False  # whether it has the measurements of the objects
-    sized: bool = True  # whether it tells the size of the image
-    several: bool = False  # whether it may be of several images, which it names
+    sized: bool = True  # whether it has the size of the image
+    several: bool = False  # whether it may have several images, by name
 
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
@@ -51,7 +51,7 @@ class ObjectFormat:
         ValueError
             The format cannot hold them.
         OSError
-            They cannot be written. Whichever is raised, nothing half-written stays.
+            They cannot be written. No error leaves anything half-written.
         """
         self.check_installed()
         self._module.write(Path(path), objects)
@@ -64,8 +64,8 @@ class ObjectFormat:
         path : str or Path
             File or folder; ``FILE#2`` is the second image in a file of several.
         like : Image, optional
-            The image that they are of. Formats of outlines do not tell its size: the
-            smallest that holds them is taken without it.
+            The image that they are of. Formats of outlines do not have its size:
+            without it the smallest that holds them is used.
 
         Returns
         -------
@@ -86,7 +86,7 @@ class ObjectFormat:
         return found
 
     def images(self, path: str | Path) -> tuple[str, ...]:
-        """Return the names of the images in a file that may be of several.
+        """Return the names of the images in a file that may have several.
 
         Errors are as of `read`.
         """
@@ -155,8 +155,8 @@ FORMATS: dict[str, ObjectFormat] = {
 
 
 def format_of(path: str | Path) -> ObjectFormat | None:
-    """Return the format that a file has by the end of its name, or None."""
-    # some are named with the folder around them
+    """Return the format of a file by the end of its name, or None."""
+    # some endings include the folder
     name = split_number(path)[0].as_posix().lower()
     fits = [
         (len(suffix), number)

@@ -1,7 +1,7 @@
-"""Cellpose's masks: `NAME_cp_masks.tif` or `.png`, and `NAME_seg.npy` of its window.
+"""Cellpose's masks: `NAME_cp_masks.tif` or `.png`, and `NAME_seg.npy` of its GUI.
 
-A `_seg.npy` is a pickle, which may run any program when it is loaded as numpy and
-Cellpose do. Here it can make nothing but arrays and Python's own values.
+A `_seg.npy` is a pickle, which may run any code when loaded as numpy and Cellpose do.
+Here it can make only arrays and built-in values.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def write(path: Path, objects: Objects) -> None:
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
-    """Read masks; of a `_seg.npy` nothing but the masks is used."""
+    """Read masks; only the masks of a `_seg.npy` are used."""
     labels = _masks(path) if path.suffix.lower() == ".npy" else read_labels(path)
     of_times = like is not None and set(like.axes) - {"c"} == set("tyx")
     if of_times and labels.axes == "zyx":
@@ -59,7 +59,7 @@ def _masks(path: Path) -> Image:
         raise type(error)(
             f"{printable(path)}: cannot be read, {error.strerror}."
         ) from error
-    # A damaged or hostile pickle raises whatever it stumbles over.
+    # A damaged or hostile pickle may raise anything.
     except Exception as error:
         raise ValueError(
             f"{printable(path)}: cannot be read as masks of Cellpose: {reason(error)}."
@@ -86,10 +86,10 @@ def _content(file: BinaryIO) -> dict[str, Any]:
 
 
 class _Arrays(pickle.Unpickler):
-    """Makes arrays and Python's own values, and calls nothing that a file names."""
+    """Makes arrays and built-in values, and calls nothing that a file names."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for the few names that pickles of arrays have."""
+        """Return a stand-in for one of the few names in pickles of arrays."""
         # numpy 2 moved numpy.core
         known = _MAKERS.get((module.replace("numpy._core", "numpy.core"), name))
         if known is None:
@@ -98,9 +98,9 @@ class _Arrays(pickle.Unpickler):
 
 
 class _Type:
-    """Stands for a dtype, which believes of itself whatever a pickle says.
+    """Stands for a dtype, as numpy's would trust the pickle.
 
-    One of objects that says it has none takes any bytes for addresses in memory.
+    A dtype of objects that claims to have none would read any bytes as addresses.
     """
 
     def __init__(self, code: str, *_: Any) -> None:
@@ -116,7 +116,7 @@ class _Type:
 
 
 class _Array:
-    """Stands for an array until its state follows, whatever size is asked for."""
+    """Stands for an array until its state follows, whatever size is claimed."""
 
     content: Any = None  # an array, or the list of values of one of objects
 
@@ -142,7 +142,7 @@ def _array(
 
 _MAKERS: dict[tuple[str, str], Callable[..., Any] | str] = {
     ("numpy", "dtype"): _Type,
-    ("numpy", "ndarray"): "ndarray",  # an argument of the next, called by nobody
+    ("numpy", "ndarray"): "ndarray",  # an argument of the next, never called
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _array,

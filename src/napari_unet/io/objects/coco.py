@@ -1,8 +1,8 @@
-"""COCO's instances: polygons, or run lengths where an object has holes.
+"""COCO instances: polygons, or run lengths (RLE) for objects with holes.
 
-Polygons of one object are joined, so a hole cannot be one of them. Run lengths are by
-convention of crowds, which evaluations leave out; here they are of single objects, with
-``iscrowd`` 0. COCO knows planes only: each plane of a stack is a picture of its own,
+The polygons of an object are united, so they cannot represent holes. Run lengths are by
+convention for crowds, which evaluations leave out; here they are of single objects,
+with ``iscrowd`` 0. COCO has only planes: each plane of a stack is an image of its own,
 ``name#t0z3``. Beside COCO's own keys are ``label``, the id, ``t`` and ``z``, and
 ``no_class`` of the category of objects that have none.
 """
@@ -39,24 +39,24 @@ if TYPE_CHECKING:
 
     Json = dict[str, Any]
 
-# The category of objects without a class: COCO has none without. A key of ours tells it
-# from a class of that name.
+# The category of objects without a class, as COCO requires one. A key of ours
+# distinguishes it from a class of that name.
 _UNKNOWN, _NO_CLASS = "object", "no_class"
 _PLANE = re.compile(r"#t\d+z\d+$")
 _RUN_BITS, _RUN_SIGN, _RUN_MORE, _RUN_SHIFT = 0x1F, 0x10, 0x20, 40
 
 
 class _Content(NamedTuple):
-    """What a file has; not to be changed, it is kept."""
+    """The content of a file; cached, so not to be changed."""
 
     pictures: dict[str, list[Json]]  # those of each image, by its name
-    # by the number of their picture; JSON, which takes less memory than what it means
+    # by the id of their image; as JSON, which takes less memory when parsed later
     annotations: dict[Any, bytes]
     categories: dict[Any, str]
 
 
 def write(path: Path, objects: Objects) -> None:
-    """Write a picture for each plane, and its objects with their categories."""
+    """Write an image for each plane, and its objects with their categories."""
     names = [kind.name for kind in objects.classes]
     several = objects.labels.size("t") * objects.labels.size("z") > 1
     pictures, count = [], 0
@@ -88,15 +88,15 @@ def write(path: Path, objects: Objects) -> None:
 
 
 def images(path: Path) -> tuple[str, ...]:
-    """Return the names of the images in a file, as it has them; errors as of `read`."""
+    """Return the names of the images in a file; errors as of `read`."""
     return tuple(_content(path).pictures)
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read the objects of one image, or of all planes of one stack.
 
-    Of several images, that of the name of `like` is taken, or ``FILE#2``. Ids are those
-    in ``label``, else objects are numbered. Crowds are left out.
+    Of several images, the one named as `like` is used, or ``FILE#2``. Ids are those in
+    ``label``, else objects are numbered. Crowds are left out.
     """
     file, number = split_number(path)
     content = _content(file)
@@ -127,7 +127,7 @@ def _content(file: Path) -> _Content:
     return _read_content(file.absolute(), file, changes)
 
 
-# of many images in a file one is asked for after the other
+# many images of a file are requested one after the other
 @lru_cache(maxsize=1)
 def _read_content(_where: Path, file: Path, _changes: object) -> _Content:
     content = load(file)
@@ -150,7 +150,7 @@ def _read_content(_where: Path, file: Path, _changes: object) -> _Content:
 
 @contextmanager
 def _undamaged(file: Path) -> Iterator[None]:
-    """Tell of the file in whatever error comes of what it holds."""
+    """Turn any error in the content into one that names the file."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -204,10 +204,10 @@ def _runs(
 def _chosen(
     what: str, names: Sequence[str], like: Image | None, number: int | None
 ) -> str:
-    """Return which of the images in a file is meant."""
+    """Return the requested image of those in a file."""
     if number is not None and 1 <= number <= len(names):
         return names[number - 1]
-    # labels that stand for their image are called by their path
+    # labels that stand in for their image are named by their path
     meant = set() if like is None else {like.name, image_name(like.name)}
     alike = [n for n in names if image_name(n) in meant]
     if number is None and len(names) == 1:
@@ -223,14 +223,14 @@ def _chosen(
 
 
 def _check_ids(pictures: Sequence[Json], annotations: Mapping[Any, Any]) -> None:
-    """Raise a ValueError unless each annotation is of one picture that there is."""
+    """Raise a ValueError unless each annotation belongs to an existing image."""
     ids = {picture["id"] for picture in pictures}
     if len(ids) < max(len(pictures), 1) or not ids.issuperset(annotations):
         raise ValueError("pictures that are not told apart, or not there")
 
 
 def _sizes(pictures: Sequence[Json]) -> dict[str, int]:
-    """Return the size of an image's pictures along y and x.
+    """Return the size of an image's planes along y and x.
 
     ValueError if they differ, or are of one plane.
     """
@@ -241,7 +241,7 @@ def _sizes(pictures: Sequence[Json]) -> dict[str, int]:
 
 
 def _check_size(what: str, sizes: Mapping[str, int], like: Image | None) -> None:
-    """Refuse a file of an image of another size, or that claims too large a one."""
+    """Refuse an image of another size, or a claimed size that is too large."""
     height, width = sizes["y"], sizes["x"]
     if like is not None and (height, width) != (like.size("y"), like.size("x")):
         raise ValueError(
@@ -311,7 +311,7 @@ def _outlines(segmentation: Any, picture: Json) -> Iterator[list[NDArray[Any]]]:
 def _unpacked(text: str) -> list[int]:
     """Return run lengths from COCO's text of them.
 
-    Each is written in parts of five bits, the lowest first, from the fourth on as its
+    Each is encoded in groups of five bits, the lowest first, from the fourth on as the
     difference to that two before.
     """
     counts: list[int] = []

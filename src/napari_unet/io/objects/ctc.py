@@ -1,10 +1,10 @@
-"""Folders of the Cell Tracking Challenge: a label image for each time, and the tracks.
+"""Folders of the Cell Tracking Challenge: a label image per time point, and tracks.
 
 http://celltrackingchallenge.net/submission-of-results: `maskTTT.tif` of 16 bits for
 each time point from 000 on, and `res_track.txt` with a line `L B E P` for each track:
 its label, first and last time point, and the label of its parent or 0. A label is in
-all time points of its track. The truth has the same as `man_track`, and
-`SEG/man_segTTT.tif`, mostly of some times only.
+all time points of its track. The ground truth has the same as `man_track`, and
+`SEG/man_segTTT.tif`, usually of some time points.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class _Track(NamedTuple):
 def write(path: Path, objects: Objects) -> None:
     """Write the labels of each time point and the tracks.
 
-    An object that is away for a while goes on with a new label, whose parent is the old
-    one. The parent of one that came from a division is its label of the time before; an
-    object that is still there afterwards is none.
+    An object that is missing for some time points continues with a new label, whose
+    parent is the old one. The parent of a daughter is the label of the time point
+    before; an object that is still there afterwards is not a parent.
     """
     shown = printable(path)
     if path.exists() and not (path.is_dir() and all(map(_is_ours, path.iterdir()))):
@@ -81,11 +81,11 @@ def write(path: Path, objects: Objects) -> None:
 
 
 def read(path: Path, like: Image | None = None) -> Objects:
-    """Read results, or the truth from its folder SEG or TRA.
+    """Read results, or the ground truth from its folder SEG or TRA.
 
     A label that begins after a gap with the label before it as parent, and is the only
-    one, is the same object. Without a file of tracks labels mean nothing between times
-    and are numbered anew.
+    one, is the same object. Without a file of tracks labels of different time points
+    are unrelated and renumbered.
     """
     kind, files = _files(path)
     frames: list[Image] = []
@@ -134,15 +134,13 @@ def _frames(objects: Objects) -> Iterator[NDArray[np.integer]]:
 
 
 def _tracks(objects: Objects) -> tuple[list[_Track], dict[int, dict[int, int]]]:
-    """Return the tracks, and the new labels of objects at a time by their ids."""
+    """Return the tracks, and for each time point the new labels by id."""
     times: dict[int, list[int]] = {}
     for t, frame in enumerate(_frames(objects)):
         for label in distinct(frame).tolist():
             if label > 0:
                 times.setdefault(label, []).append(t)
-    tracks: dict[
-        int, list[_Track]
-    ] = {}  # of each object, one without gaps after another
+    tracks: dict[int, list[_Track]] = {}  # by object: its parts without gaps, in order
     renamed: dict[int, dict[int, int]] = {}
     unused = (label for label in count(1) if label not in times)
     for label, seen in sorted(times.items()):
@@ -179,7 +177,7 @@ def _write_frame(
 
 
 def _renamed(ids: NDArray[np.integer], names: Mapping[int, int]) -> NDArray[np.integer]:
-    """Give some ids other names; the others stay."""
+    """Replace some ids; the others stay."""
     before = distinct(ids)
     after = np.array([names.get(i, i) for i in before.tolist()], np.uint32)
     return after[positions(before, ids)]
@@ -249,7 +247,7 @@ def _read_tracks(file: Path, data: NDArray[np.integer]) -> list[_Track]:
 def _joined(
     data: NDArray[np.integer], tracks: list[_Track]
 ) -> tuple[NDArray[np.integer], dict[int, int]]:
-    """Give the parent's label to an only child that follows it after a gap.
+    """Give the parent's label to an only child that appears after a gap.
 
     Returned are the labels, and the parents that are left.
     """
@@ -269,7 +267,7 @@ def _joined(
 
 
 def _apart(data: NDArray[np.integer]) -> NDArray[np.uint32]:
-    """Number the objects of each time anew, behind those of the times before."""
+    """Renumber the objects of each time point after those of the time points before."""
     apart, last = np.zeros(data.shape, np.uint32), 0
     for t, frame in enumerate(data):
         ids = distinct(frame)

@@ -1,4 +1,4 @@
-"""Label images of outlines that were found in a file."""
+"""Label images from outlines in a file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# No image is wider; arithmetic with whole numbers is safe up to there.
+# No image is wider; integer arithmetic is safe up to this.
 _FARTHEST = 1e9
-# Pixels of an image whose size is known from the file alone, which may claim any.
+# Most pixels of an image whose size is known only from the file, which may claim any.
 MOST_PIXELS = 2**28
 SMALLEST = "The size of its image is not told: the smallest that holds them is taken."
 
 
 class Found(NamedTuple):
-    """An area in a plane."""
+    """An object's area in a plane."""
 
-    # (corners, 2): x and y from the image's upper left corner; what an odd number of
-    # rings has around it is inside
+    # (corners, 2): x and y from the image's upper left corner; inside is what an odd
+    # number of rings encloses
     rings: Sequence[NDArray[Any]]
     t: int = 0
     z: int = 0
@@ -48,7 +48,7 @@ def painted(
     notes: Sequence[str] = (),
     unknown: Sequence[Found] = (),
 ) -> Objects:
-    """Paint outlines into labels; where they overlap, the later ones are on top.
+    """Draw outlines into labels; later ones are on top.
 
     `like` is the image that they are of, `size` what the file says of it: along t, z,
     y, x. In `unknown` areas there may be other objects. A ValueError says that they do
@@ -99,7 +99,7 @@ def _painted_unknown(
     sizes: Mapping[str, int],
     labels: NDArray[np.integer],
 ) -> NDArray[np.bool_] | None:
-    """Return where areas are, but for the objects in them."""
+    """Return a mask of areas without the objects in them."""
     if not areas:
         return None
     unknown = np.zeros(labels.shape, np.uint8)
@@ -140,7 +140,7 @@ def _sizes(
 
 
 def _leads_somewhere(one: Found) -> bool:
-    """Whether an outline has corners, where an image can be."""
+    """Whether an outline has corners, and where an image can be."""
     if not one.rings or not all(len(ring) for ring in one.rings):
         return False
     return all(abs(place) <= _FARTHEST for place in extent(one.rings))

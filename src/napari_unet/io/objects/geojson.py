@@ -1,8 +1,8 @@
 """QuPath's GeoJSON: a feature for each object of a plane, with class and measurements.
 
-Coordinates are pixels of the image from its upper left corner, and what QuPath knows
-more than GeoJSON is in members of its own: the plane in the geometry, the object's
-type, class, colour and measurements in the properties.
+Coordinates are pixels of the image from its upper left corner, and QuPath's additions
+to GeoJSON are members of their own: the plane in the geometry, the object's type,
+class, colour and measurements in the properties.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
     Measured = dict[tuple[int, ...], dict[str, float]]
 
-# Name of a measurement: how sure the network is of the class.
-# Columns of a table that are not measurements.
+# Name of a measurement: the confidence in the class. Columns of a table that are not
+# measurements.
 _NAMES = {"label", "class", "t", "z"}
-# What QuPath takes for cells, beside which regions are drawn.
+# Object types of cells in QuPath; annotations are regions.
 _CELLS = {"detection", "cell"}
 _AREAS = {"Polygon", "MultiPolygon"}
 
@@ -58,8 +58,8 @@ def write(path: Path, objects: Objects) -> None:
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read cells and detections, or the annotations where there are neither.
 
-    Ids are the names, if these are numbers and each is there once on a plane. Points
-    and lines are no areas, and are left out; so are nuclei within cells.
+    Ids are the names, if these are numbers and unique in a plane. Points and lines have
+    no area and are left out; so are nuclei within cells.
     """
     content = load(path)
     damaged = f"{printable(path)}: is no GeoJSON of objects"
@@ -108,7 +108,7 @@ def _feature(
         "coordinates": polygons if several else polygons[0],
         "plane": {"c": -1, "z": plane.z, "t": plane.t},
     }
-    # the same object has the same id when it is written again
+    # so that an object has the same id when it is written again
     name = encodable(objects.labels.name)
     id_ = uuid5(NAMESPACE_OID, f"{name} {label} {text(geometry)}")
     properties: dict[str, Any] = {"objectType": "detection", "name": str(label)}
@@ -130,7 +130,7 @@ def _feature(
 
 
 def _classification(kind: ObjectClass) -> str | dict[str, Any]:
-    """Return a class; QuPath takes no name without a colour in an object."""
+    """Return a class; QuPath requires a colour with the name."""
     if kind.colour is None:
         return kind.name
     colour = [int(kind.colour[k : k + 2], 16) for k in (1, 3, 5)]
@@ -138,7 +138,7 @@ def _classification(kind: ObjectClass) -> str | dict[str, Any]:
 
 
 def _measurements(table: Columns) -> Measured:
-    """Return what was measured, by label, time point and, of planes, slice."""
+    """Return measurements by label, time point and, for planes, slice."""
     if not table:
         return {}
     keys = ["label", "t"] if "slices" in table else ["label", "t", "z"]
@@ -155,7 +155,7 @@ def _measurements(table: Columns) -> Measured:
 
 
 def _flat(features: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield features and those in them, which QuPath shows above them."""
+    """Yield features and nested ones, which QuPath shows above them."""
     left = list(reversed(features))
     while left:
         feature = left.pop()
@@ -201,7 +201,7 @@ def _rings(geometry: dict[str, Any]) -> list[NDArray[np.float64]]:
 
 
 def _label(name: Any) -> int | None:
-    """Return the id that a name is, None if it is none."""
+    """Return a name as an id, None if it is not one."""
     text = str(name)
     if not (text.isascii() and text.isdigit()) or len(text) > len(str(HIGHEST_ID)):
         return None

@@ -1,4 +1,4 @@
-"""ilastik's HDF5: a dataset `exported_data` with `axistags`, which name its axes.
+"""ilastik's HDF5: a dataset `exported_data` with `axistags` for its axes.
 
 The tags are those of vigra (http://ukoethe.github.io/vigra/doc-release/vigranumpy): a
 key for each axis with a bit for its type. Channels are last. The pixel size, which
@@ -36,7 +36,7 @@ _CHUNK = 256
 
 def write(path: Path, objects: Objects) -> None:
     """Write the ids, as ilastik's object identities are."""
-    deque(objects.planes(), maxlen=0)  # refuses what are no ids
+    deque(objects.planes(), maxlen=0)  # refuses values that are not ids
     _write(path, objects.labels)
 
 
@@ -54,7 +54,7 @@ def _write(path: Path, image: Image) -> None:
     shape = tuple(image.size(a) for a in axes)
     sides = {"y": _CHUNK, "x": _CHUNK}
     chunks = tuple(min(n, sides.get(a, 1)) for a, n in zip(axes, shape, strict=True))
-    # HDF5 that cannot write to a disk ends the process: it writes to memory
+    # HDF5 ends the process if it cannot write to a disk, so it writes to memory
     content = BytesIO()
     with h5py.File(content, "w") as file:
         stored = file.create_dataset(

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from napari_unet.core.cells.outlines import Outline
     from napari_unet.core.images.image import Image
 
-# Its outlines have single precision, which has all whole numbers up to this one.
+# Its outlines have single precision, which is exact up to this integer.
 _WIDEST = 2**24
 # All files in a zip, unpacked.
 _LARGEST = 2**29
 _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNORECASE)
 _IGNORED = re.compile(r"ignore(#\d+)?(-\d+)?(\.roi)?", re.IGNORECASE)
-# What ImageJ adds to a name that is there already, and names of its own.
+# What ImageJ appends to a name that is taken, and its default names.
 _ADDED = re.compile(r"(-\d+)?(\.roi)?$", re.IGNORECASE)
 _OWN_NAME = re.compile(r"[\d-]*")
 # The disc of a point, in pixels, as the U-Net plugin of Fiji has it by default.
@@ -48,7 +48,7 @@ _RADIUS = 2
 _END = (".roi", ".ROI")
 # Lines of a ROI's properties.
 _CLASS = "class"
-# Of a path: a corner to begin at, one to go to, curves with their points, and its end.
+# Steps of a path: move to, line to, curves with their points, close.
 _MOVE, _LINE, _CURVES, _CLOSE = 0, 1, {2: 2, 3: 3}, 4
 _CURVE_STEPS = 64
 
@@ -71,9 +71,9 @@ def write(path: Path, objects: Objects) -> None:
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read ROIs that are areas, and points as discs.
 
-    A ROI on no slice of a stack is a ValueError, as it is not clear where it is. Lines
-    are left out. As with the U-Net plugin of Fiji, nothing is known in what is named
-    ignore, nor in a ring around the disc of a point.
+    A ROI without a slice in a stack is a ValueError, as its position is unclear. Lines
+    are left out. As with the U-Net plugin of Fiji, areas named ignore are not
+    annotated, nor is a ring around the disc of a point.
     """
     rois = list(_rois(path))
     classes = _class_names(name for name, _ in rois)
@@ -116,7 +116,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
 
 @contextmanager
 def _told(path: Path, name: str) -> Iterator[None]:
-    """Say in an error of which ROI it is."""
+    """Name the ROI in an error."""
     try:
         yield
     except _Unplaced:
@@ -158,7 +158,7 @@ def _roi(objects: Objects, plane: Plane, outline: Outline) -> ImagejRoi:
         roi.shape_roi_size = len(roi.multi_coordinates)
     depth, times = objects.labels.size("z"), objects.labels.size("t")
     if depth == objects.channels == 1 < times:
-        # no hyperstack to ImageJ, which looks for a slice there, not for a time point
+        # not a hyperstack, where ImageJ looks for a slice, not for a time point
         roi.position = plane.t + 1
     elif depth * times > 1:
         roi.z_position, roi.t_position = plane.z + 1, plane.t + 1
@@ -184,12 +184,12 @@ def _name(objects: Objects, plane: Plane, label: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return a text in one line of characters that two bytes can hold each."""
+    """Return a text in one line of characters of two bytes at most."""
     return "".join(c if c <= "\uffff" else "_" for c in " ".join(text.split()))
 
 
 def _path(ring: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Return a ring as steps of a path: what to do, x and y."""
+    """Return a ring as steps of a path: command, x and y."""
     steps = np.ones((len(ring), 3), np.float32)
     steps[0, 0] = _MOVE
     steps[:, 1:] = ring
@@ -201,7 +201,7 @@ def _rois(path: Path) -> Iterator[tuple[str, ImagejRoi]]:
     for name, content in _files(path):
         try:
             yield _parsed(name, content)
-        # whatever the parser stumbles over
+        # whatever the parser raises
         except Exception as error:
             raise ValueError(_damaged(path, name)) from error
 
@@ -214,7 +214,7 @@ def _parsed(name: str, content: bytes) -> tuple[str, ImagejRoi]:
 
 
 def _files(path: Path) -> list[tuple[str, bytes]]:
-    """Return the files that may be ROIs: one, or those of a zip, with their names."""
+    """Return the files that may be ROIs, itself or those of a zip, with names."""
     what = printable(path)
     try:
         with path.open("rb") as file:
@@ -224,7 +224,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
             with zipfile.ZipFile(file) as archive:
                 entries = [e for e in archive.infolist() if _may_be_roi(e.filename)]
                 size = sum(entry.file_size for entry in entries)
-                if size <= _LARGEST:  # more than it says is not read of a file
+                if size <= _LARGEST:  # no more is read of a file than it claims
                     return [(entry.filename, archive.read(entry)) for entry in entries]
     except FileNotFoundError:
         raise FileNotFoundError(f"{what}: there is no such file.") from None
@@ -232,7 +232,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
         raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
     except MemoryError:
         raise
-    # a damaged zip file raises whatever its reader stumbles over
+    # a damaged zip file may raise anything in its reader
     except Exception as error:
         raise ValueError(f"{what}: is a damaged zip file: {reason(error)}.") from error
     raise ValueError(
@@ -242,7 +242,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
 
 
 def _may_be_roi(name: str) -> bool:
-    # macOS adds to each file in a zip one of what it knows of it
+    # macOS adds a file of metadata to each file in a zip
     return name.endswith(_END) and not name.startswith("__MACOSX/")
 
 
@@ -251,7 +251,7 @@ def _damaged(path: Path, name: str) -> str:
 
 
 def _class_names(names: Iterable[str]) -> dict[str, None]:
-    """Return which names without a number are those of classes: few for many ROIs."""
+    """Return the names without a number that are classes: few for many ROIs."""
     plain = [_ADDED.sub("", n) for n in names if not _NAME.fullmatch(n)]
     plain = [n for n in plain if not _OWN_NAME.fullmatch(n) and n.lower() != "ignore"]
     found = dict.fromkeys(plain)
@@ -261,7 +261,7 @@ def _class_names(names: Iterable[str]) -> dict[str, None]:
 def _areas(
     name: str, roi: ImagejRoi, like: Image | None, classes: Collection[str]
 ) -> tuple[list[Found], list[Found]]:
-    """Return the objects of a ROI, and areas around them where nothing is known."""
+    """Return the objects of a ROI, and areas around them that are not annotated."""
     rings, points = _rings(roi), _points(roi)
     if not rings and not len(points):
         return [], []
@@ -283,13 +283,13 @@ def _areas(
 
 
 def _disc(x: float, y: float, radius: int) -> NDArray[np.float64]:
-    # pixels whose centres are as far away belong to it
+    # pixels whose centres are on its edge belong to it
     reach = radius + 0.1
     return ellipse(x - reach, y - reach, 2 * reach, 2 * reach)
 
 
 def _identity(name: str, roi: ImagejRoi, classes: Collection[str]) -> _Identity:
-    """Return what name, properties and colour of a ROI say of its object."""
+    """Return the identity of a ROI's object from its name, properties and colour."""
     lines = (line.split(":", 1) for line in roi.props.splitlines() if ":" in line)
     said = {key.strip(): text.strip() for key, text in lines}
     parts = _NAME.fullmatch(name)
@@ -346,7 +346,7 @@ def _points(roi: ImagejRoi) -> NDArray[np.float64]:
 
 
 def _rings(roi: ImagejRoi) -> Sequence[NDArray[Any]]:
-    """Return the outline of a ROI, nothing if it is no area."""
+    """Return the outline of a ROI, nothing if it is not an area."""
     from roifile import ROI_SUBTYPE, ROI_TYPE
 
     if roi.multi_coordinates is not None:
@@ -375,10 +375,10 @@ def _rectangle(
 
 
 def _turned(roi: ImagejRoi, *, is_ellipse: bool) -> NDArray[np.float64]:
-    """Return a turned ellipse or rectangle, which has its long axis and a number.
+    """Return a rotated ellipse or rectangle, stored as its long axis and a number.
 
-    The number, in the bytes of three others, is how wide it is: an ellipse as a share
-    of the long axis, a rectangle in pixels.
+    The number, in the bytes of three others, is its width: of an ellipse as a share of
+    the long axis, of a rectangle in pixels.
     """
     packed = struct.pack(
         ">BBh",

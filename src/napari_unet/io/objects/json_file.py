@@ -11,12 +11,12 @@ from napari_unet.io.records import parse
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Half a million outlines; as Python's objects they take some 20 times as much memory.
+# Half a million outlines; as Python objects they take some 20 times as much memory.
 _LARGEST = 2**29
 
 
 def load(path: Path) -> Any:
-    """Return what a JSON file holds.
+    """Return the content of a JSON file.
 
     Raises
     ------
@@ -41,5 +41,5 @@ def load(path: Path) -> Any:
 
 
 def text(value: Any) -> str:
-    """Return a value as short JSON; no NaN, which JSON has no word for."""
+    """Return a value as compact JSON; NaN is refused, as JSON does not have it."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -1,4 +1,4 @@
-"""Label images that were found in a file, and the image that they are of."""
+"""Label images from a file, fitted to the image that they are of."""
 
 from __future__ import annotations
 

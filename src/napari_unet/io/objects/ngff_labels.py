@@ -1,8 +1,8 @@
 """Labels in OME-Zarr: a label image with smaller levels, colours and properties.
 
-Specification: https://ngff.openmicroscopy.org/0.5, "labels". Labels stand in a folder
-of their own or, as `IMAGE.zarr/labels/NAME`, in that of their image, which lists them.
-In an image of NGFF 0.4 (zarr 2) they are of this version, too.
+Specification: https://ngff.openmicroscopy.org/0.5, "labels". Labels are in their own
+folder or, as `IMAGE.zarr/labels/NAME`, in that of their image, which lists them. In an
+image of NGFF 0.4 (zarr 2) they are of this version, too.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import Image
 
-# Viewers have colours of their own; a table of more makes them slow to open.
+# Viewers have their own colours; a larger table is slow to open.
 _COLOURED = 1000
 _VALUE = "label-value"
 _CLASS = "class"
-# Columns of a table that are keys, or stand in other properties.
+# Columns of a table that are keys, or in other properties.
 _KEYS = {"label", _CLASS, CLASS_PROBABILITY}
 
 
 def write(path: Path, objects: Objects) -> None:
-    """Write a label image; what there is to tell of an object is in its properties.
+    """Write a label image; what is known of an object is in its properties.
 
     Measurements are of objects that have one row in the table. Colours are left to the
     viewer where there are more than 1000 objects.
@@ -95,11 +95,11 @@ def _image_around(path: Path) -> Path | None:
 
 
 def _version_to_add_to(image: Path) -> int:
-    """Return zarr's version of an image; ValueError if new labels would be lost."""
+    """Return the zarr version of an image; ValueError if new labels would be lost."""
     import zarr
 
     if (image / "labels").exists():
-        _metadata_in(image / "labels")  # where they will be listed
+        _metadata_in(image / "labels")  # where they are listed
     found = zarr.open_group(str(image), mode="r").metadata
     if found.consolidated_metadata is not None:
         raise ValueError(
@@ -110,7 +110,7 @@ def _version_to_add_to(image: Path) -> int:
 
 
 def _check_replaceable(path: Path) -> None:
-    """Refuse to replace anything but labels; FileExistsError says what is there."""
+    """Refuse to replace anything but labels, with a FileExistsError."""
     check_replaceable(path)
     if path.exists() and "image-label" not in _metadata_in(path):
         raise FileExistsError(
@@ -140,12 +140,12 @@ def _label_image(path: Path) -> Path:
 
 
 def _metadata_in(folder: Path) -> dict[str, Any]:
-    """Return what a folder says of itself; ValueError if it is no zarr."""
+    """Return the metadata of a folder; ValueError if it is not zarr."""
     import zarr
 
     try:
         return _metadata(zarr.open(str(folder), mode="r"))
-    # Damaged metadata raise whatever their parser stumbles over.
+    # Damaged metadata may raise anything in their parser.
     except Exception as error:
         raise ValueError(
             f"{printable(folder)}: cannot be read as OME-Zarr: {reason(error)}."
@@ -211,7 +211,7 @@ def _write_image(
 
 
 def _shapes(axes: str, shape: list[int]) -> list[tuple[int, ...]]:
-    """Return the shapes of the levels, the last of which is a chunk in a plane."""
+    """Return the shapes of the levels; the last fits into a chunk in a plane."""
     shapes = [tuple(shape)]
     while max(shapes[-1][-2:]) > CHUNK:
         halves = (
@@ -254,7 +254,7 @@ def _told(objects: Objects, ids: list[int]) -> dict[str, Any]:
 
 
 def _measurements(table: Mapping[str, NDArray[Any]]) -> dict[int, dict[str, Any]]:
-    """Return what was measured of each object that has one row; no NaN is in JSON."""
+    """Return the measurements of each object with one row; without NaN, as in JSON."""
     if not table:
         return {}
     labels, counts = np.unique(table["label"], return_counts=True)

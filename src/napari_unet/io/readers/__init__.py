@@ -1,1 +1,1 @@
-"""Files of microscopes and of other programs, each through the library for it."""
+"""Readers for files of microscopes and other programs, each through its library."""

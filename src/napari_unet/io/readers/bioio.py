@@ -1,4 +1,4 @@
-"""Whatever a person's bioio reads, through the plugins for it that are installed."""
+"""Whatever the installed bioio and its plugins can read."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which reader a file is for, and what to install where its library is missing.
 
-A reader is a module beside this one, with the name of its format, and a function
-``images`` that lists what is in a file. It and its library are imported for the first
-file of its kind.
+A reader is a module beside this one, named after its format, with a function ``images``
+that lists the images in a file. It and its library are imported for the first file of
+its kind.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _INSTALL = pip_install("readers")
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A format that a library is needed for."""
+    """A format that needs a library."""
 
     name: str  # of the module beside this one, and for people
     suffixes: tuple[str, ...]
     package: str  # as pip calls it
     imported: str = ""  # as Python does, if that is another name
-    # of its first version with the interface of today, and what that needs
+    # first version with the present interface, and its requirements
     year: int = 0
     python: tuple[int, int] = (3, 11)
 
     def problem(self) -> str:
-        """Say why it cannot read, and what to do; empty if it can."""
+        """Why it cannot read, and what to do; empty if it can."""
         if sys.version_info < self.python:
             return (
                 f"{self.suffixes[0]} needs the package {self.package}, which needs "
@@ -76,7 +76,7 @@ SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
 
 
 def has_bioio() -> bool:
-    """Whether a person has bioio, which reads many more formats."""
+    """Whether bioio is installed, which reads many more formats."""
     return find_spec("bioio") is not None
 
 
@@ -93,7 +93,8 @@ def read(path: Path, number: int | None = None) -> Pixels:
     ImportError
         The library that reads it is missing, or too old.
     ValueError
-        There is no image of the number, several and none is named, or it is damaged.
+        There is no image of this number, there are several and none is named, or it is
+        damaged.
     """
     images = _images(path)
     listed = [(image.title, image.shape, image.dtype) for image in images]
@@ -104,7 +105,7 @@ def read(path: Path, number: int | None = None) -> Pixels:
 
 
 def beside(path: Path) -> list[Path]:
-    """Return the other files that the pixels of a file are in, as far as there are.
+    """Return the other existing files with the pixels of a file.
 
     They are those of the folder of an OIF, and the data file of a detached NRRD.
     """
@@ -118,7 +119,7 @@ def beside(path: Path) -> list[Path]:
 
             data = data_file(path)
             return [data] if data is not None and data.is_file() else []
-    # Whatever is wrong with the file is said when it is read.
+    # A problem of the file is reported when it is read.
     except Exception:
         return []
     return []
@@ -134,7 +135,7 @@ def _images(path: Path) -> Sequence[FileImage]:
         raise ImportError(problem)
     else:
         module = reader.name
-        # what it logs of a damaged file becomes a sentence, or is none of a person's
+        # what it logs of a damaged file becomes a sentence, or is not for users
         logging.getLogger(reader.imported or reader.package).addHandler(_SILENT)
     found: Sequence[FileImage] = import_module(f"{__package__}.{module}").images(path)
     if not found:

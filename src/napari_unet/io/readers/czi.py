@@ -1,4 +1,4 @@
-"""Zeiss's CZI, through czifile: each scene is an image, its mosaic put together."""
+"""Zeiss CZI, through czifile: each scene is an image, its mosaic assembled."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ def _opened(path: Path, key: int) -> Iterator[Read]:
 
 
 def _box(plane: Any, box: tuple[int, int, int, int]) -> Any:
-    """Read a box of a plane, (y, x) or (y, x, samples); what no tile covers is 0."""
+    """Read a box of a plane, (y, x) or (y, x, samples); 0 where there is no tile."""
     *_, width, height = box
     shape = (height, width, *((plane.sizes["S"],) if "S" in plane.sizes else ()))
     try:
         found = plane(roi=box)
     except ValueError:  # no tile covers any of it
         return np.zeros(shape, plane.dtype)
-    return found.asarray(maxworkers=1).reshape(shape)  # which leaves axes of one out
+    return found.asarray(maxworkers=1).reshape(shape)  # which omits axes of length one

@@ -1,4 +1,4 @@
-"""What every reader says of a file: which images are in it, and how to get at one."""
+"""What every reader returns: the images in a file, and how to open each."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from napari_unet.io.pixels import Pixels
 
-    # Reads, at an index along the outer axes, a part of the inner ones: an integer or a
-    # slice with its ends inside for each.
+    # Reads a part of the inner axes at an index along the outer ones: for each axis an
+    # integer, or a slice within its length.
     Read = Callable[[tuple[int, ...], tuple[int | slice, ...]], Any]
 
 # Smaller images are read at once: a map keeps the file open and locked on Windows.
@@ -33,7 +33,7 @@ NO_UNIT = "its pixel size has no unit, so it is not known."
 class FileImage:
     """One of the images in a file."""
 
-    title: str  # as its file has it, for a list; may be empty
+    title: str  # its title in the file, for lists; may be empty
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     pixels: Callable[[], Pixels]  # opens it
@@ -41,7 +41,7 @@ class FileImage:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnDisk:
-    """An array in a file that is open only while a part of it is read.
+    """An array in a file that is only open while a part is read.
 
     Outer axes are those along which the file is read one index at a time.
     """
@@ -68,7 +68,7 @@ class OnDisk:
         with self.opened() as read:
             for number, at in enumerate(where):
                 piece = np.asarray(read(at, part))
-                if piece.shape != tuple(each):  # which numpy might repeat to fit
+                if piece.shape != tuple(each):  # which numpy might broadcast
                     raise ValueError(f"a part of {each} has the shape {piece.shape}")
                 found[number] = piece
         return found.reshape((*kept, *each))
@@ -80,17 +80,17 @@ class OnDisk:
 
 
 def in_memory_if_small(data: NDArray[Any]) -> NDArray[Any]:
-    """Read a memory map of few bytes."""
+    """Load a small memory map into memory."""
     return np.array(data) if data.nbytes < MAPPED_FROM_BYTES else data
 
 
 def check_size(size: int, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-    """Refuse a file, or a part of one, of fewer bytes than the pixels it tells of.
+    """Refuse a file, or a part of one, with fewer bytes than its pixels take.
 
     Raises
     ------
     ValueError
-        It is cut off, or claims a size that is none.
+        It is truncated, or claims an invalid size.
     """
     if any(n < 1 for n in shape):
         raise ValueError(f"it tells of a shape of {tuple(map(int, shape))}")

@@ -1,7 +1,7 @@
-"""HDF5 of ilastik and anyone's, through h5py: each dataset of pixels is an image.
+"""HDF5, of ilastik or any other, through h5py: each dataset of pixels is an image.
 
 Axes are those of vigra's ``axistags`` (ilastik) or of HDF5's own labels, the pixel size
-is ``element_size_um``. No link out of the file is followed.
+is ``element_size_um``. External links are not followed.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ def opened(path: Path, name: str) -> Iterator[Read]:
 
 
 def check_inside(file: Any, dataset: Any) -> None:
-    """Refuse a dataset whose pixels are elsewhere: no link out of a file is followed.
+    """Refuse a dataset whose pixels are elsewhere: external links are not followed.
 
     Raises
     ------
     ValueError
-        They are in another file, or would be.
+        They are in another file.
     """
     elsewhere = dataset.file.filename != file.filename
     if elsewhere or dataset.is_virtual or dataset.external:
@@ -79,7 +79,7 @@ def check_links(file: Any, name: str) -> None:
     Raises
     ------
     ValueError
-        Some part of it is one.
+        A part of it is a link.
     """
     parts = name.split("/")
     for k in range(1, len(parts) + 1):
@@ -104,7 +104,7 @@ def _pixels(path: Path, name: str) -> Pixels:
 
 
 def _axes(dataset: Any) -> tuple[str, tuple[str, ...]]:
-    """Name the axes of a dataset, and say if they were guessed."""
+    """Return the axes of a dataset, and whether they were guessed."""
     named = _tagged(dataset.attrs.get(TAGS)) or [d.label for d in dataset.dims]
     if len(named) == dataset.ndim and all(named):
         return "".join(

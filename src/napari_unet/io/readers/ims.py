@@ -1,4 +1,4 @@
-"""Imaris's .ims, through h5py: full resolution, all channels and time points.
+"""Imaris .ims, through h5py: full resolution, all channels and time points.
 
 Format: https://imaris.oxinst.com/support/imaris-file-format, of version 5.5.
 """
@@ -33,7 +33,7 @@ def images(path: Path) -> list[FileImage]:
     Raises
     ------
     ValueError
-        It is not laid out like one of Imaris, or volumes are missing or differ.
+        Its layout is not that of Imaris, or volumes are missing or differ.
     """
     with h5py.File(path) as file:
         check_links(file, _FULL)
@@ -89,7 +89,7 @@ def _shape(volumes: dict[tuple[int, int], Any]) -> tuple[int, int]:
 
 
 def _size(info: Any, volume: Any, axis: str) -> int:
-    """Return how long an axis is: volumes are stored filled up to whole blocks."""
+    """Return the length of an axis: volumes are stored padded to whole blocks."""
     text = _text(volume.parent.attrs.get(f"ImageSize{axis}")) or _text(info.get(axis))
     return int(text) if text else int(volume.shape["ZYX".index(axis)])
 
@@ -109,5 +109,5 @@ def _sizes_um(info: Any, size: list[int]) -> dict[str, float]:
 
 
 def _text(value: Any) -> str:
-    """Return a text, which is an array of its letters."""
+    """Return a text that is stored as an array of letters."""
     return "" if value is None else np.asarray(value).astype("S1").tobytes().decode()

@@ -1,6 +1,6 @@
-"""Leica's LIF and LOF, through liffile: a file is a list of images.
+"""Leica LIF and LOF, through liffile: a file is a list of images.
 
-Of an image that is a mosaic each tile is an image: how they overlap is not known.
+Each tile of a mosaic is an image: how they overlap is not known.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def images(path: Path) -> list[FileImage]:
         Its pixels are in other files.
     """
     with LifFile(path) as file:
-        if file.type not in _WHOLE:  # no path from the inside of a file is followed
+        if file.type not in _WHOLE:  # no path from inside the file is followed
             raise ValueError(f"it is {file.type.name}, whose pixels are in other files")
         return [
             one
@@ -51,7 +51,7 @@ def _tiles(path: Path, number: int, image: Any) -> Iterator[FileImage]:
     name = str(image.path)
     try:
         sizes, dtype = dict(image.sizes), np.dtype(image.dtype)
-    # one that liffile does not understand has its number, and the others can be read
+    # one that liffile does not understand keeps its number, the others can be read
     except Exception as error:
         yield FileImage(name, (), np.dtype("V"), partial(_refuse, reason(error)))
         return
@@ -79,12 +79,12 @@ def _pixels(
 
 
 def _data(image: Any) -> NDArray[Any]:
-    """Map the pixels of an image; colours, which may be in reverse, are read."""
+    """Map the pixels of an image; colours, which may be reversed, are read."""
     try:
         if "S" in image.sizes:
             return np.asarray(image.asarray())
         return in_memory_if_small(image.asarray(out="memmap"))
-    except KeyError as error:  # liffile stops in silence at a block that is cut off
+    except KeyError as error:  # liffile silently stops at a truncated block
         raise ValueError(f"its pixels ({error.args[0]}) are not in it") from error
 
 

@@ -27,7 +27,7 @@ def images(path: Path) -> list[FileImage]:
     Raises
     ------
     ValueError
-        The file is shorter than it tells of, or no MRC.
+        The file is truncated, or not an MRC.
     """
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -51,14 +51,14 @@ def images(path: Path) -> list[FileImage]:
 
 
 def _axes(file: Any) -> str:
-    """Name the axes; those of a stack of pictures or of volumes are not explained."""
+    """Return the axes; that of a stack of images or volumes is not explained."""
     if file.is_image_stack():
         return "?yx"
     return "?zyx"[-file.data.ndim :] if file.data.ndim > 2 else "yx"
 
 
 def _known(sizes: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """Return the sizes in micrometres, and what is to be said of those that are none.
+    """Return the sizes in micrometres, and notes on those that are not sizes.
 
     Programs that know no size write one ångström, or nothing.
     """
@@ -68,6 +68,6 @@ def _known(sizes: dict[str, float]) -> tuple[dict[str, float], tuple[str, ...]]:
 
 
 def _is_unsigned(header: Any) -> bool:
-    """Whether IMOD wrote the bytes, and says that they have no sign."""
+    """Whether IMOD wrote the bytes, and says that they are unsigned."""
     stamp, flags = np.frombuffer(header.tobytes()[152:160], header.nx.dtype)
     return bool(stamp == _IMOD and not flags & _SIGNED)

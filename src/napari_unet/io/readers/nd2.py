@@ -1,4 +1,4 @@
-"""Nikon's ND2, through nd2: each position of the stage is an image of its own."""
+"""Nikon ND2, through nd2: each position of the stage is an image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def images(path: Path) -> list[FileImage]:
     Raises
     ------
     ValueError
-        Frames that it tells of are not in it.
+        Frames are missing.
     """
     with ND2File(path) as file:
         _check(file)
@@ -61,7 +61,7 @@ def images(path: Path) -> list[FileImage]:
 
 @dataclass(frozen=True, slots=True)
 class _Frames:
-    """Reads the frames of a file, which knows where they are, but is not open."""
+    """Reads the frames of a file, which is only open meanwhile."""
 
     file: ND2File
     lock: Lock = field(default_factory=Lock)
@@ -82,7 +82,7 @@ class _Frames:
 
 
 def _check(file: ND2File) -> None:
-    """Refuse frames that nd2 would give as black, or in another order of axes."""
+    """Refuse frames that nd2 would return as black, or in another order of axes."""
     sizes = dict(file.sizes)
     wanted = prod(n for axis, n in sizes.items() if axis not in _IN_A_FRAME)
     if wanted != (told := prod(loop.count for loop in file.experiment)):
@@ -96,8 +96,8 @@ def _check(file: ND2File) -> None:
 
 
 def _whole_frames(file: ND2File, wanted: int) -> list[int]:
-    """Return the frames that are in a file, as far as this is known."""
-    # nd2 has no public word for which are
+    """Return the frames that are in a file, if known."""
+    # nd2 has no public function for this
     starts = getattr(file._rdr, "_frame_offsets", None)  # noqa: SLF001
     if starts is None:
         return list(range(wanted))
@@ -109,12 +109,12 @@ def _whole_frames(file: ND2File, wanted: int) -> list[int]:
 
 
 def _sizes_um(file: ND2File) -> dict[str, float]:
-    """Return the calibrated sizes; those that are not are one."""
+    """Return the calibrated sizes; uncalibrated ones are one."""
     try:
         volume = file.metadata.channels[0].volume
         known = zip("xyz", volume.axesCalibration, volume.axesCalibrated, strict=True)
         return {axis: size for axis, size, is_known in known if is_known and size > 0}
-    # metadata that cannot be understood are no reason to refuse the pixels
+    # unreadable metadata are no reason to refuse the pixels
     except Exception as error:
         logging.getLogger(__name__).debug("no pixel size: %s", reason(error))
         return {}

@@ -1,4 +1,4 @@
-"""NIfTI, through nibabel: the pixels as they lie in the file, x fastest."""
+"""NIfTI, through nibabel: the pixels in the order of the file, x fastest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # The fifth axis has the values of one voxel, the fourth is time: NIfTI-1, dim.
 _AXES = "xyztc"
-# As many bytes, and no more, does deflate make one: zlib.net/zlib_tech.html.
+# Highest compression ratio of deflate: zlib.net/zlib_tech.html.
 _DEFLATED = 1032
 _PIECE = 2**24  # bytes
 
@@ -41,9 +41,9 @@ def images(path: Path) -> list[FileImage]:
     Raises
     ------
     ValueError
-        It is cut off, or claims more pixels than there can be.
+        It is truncated, or claims more pixels than possible.
     """
-    with LoggingOutputSuppressor():  # it prints what is odd about a header
+    with LoggingOutputSuppressor():  # it prints warnings about headers
         image = nibabel.load(path)
     packed = 1
     if path.suffix.lower() == ".gz":
@@ -63,14 +63,14 @@ def images(path: Path) -> list[FileImage]:
 
 
 def _check_sum(path: Path) -> None:
-    """Read a compressed file to its end, behind which its checksum is looked at."""
+    """Read a compressed file to its end, where its checksum is verified."""
     with gzip.open(path) as file:
         while file.read(_PIECE):
             pass
 
 
 def _data(proxy: Any) -> ArrayLike:
-    """Map the pixels of a file, those of one that is compressed are read."""
+    """Map the pixels of a file; those of a compressed one are read."""
     stored: NDArray[Any] = np.asanyarray(proxy.get_unscaled()).T
     if (proxy.slope, proxy.inter) == (1, 0):
         return in_memory_if_small(stored)

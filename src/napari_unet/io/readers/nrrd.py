@@ -47,7 +47,7 @@ def images(path: Path) -> list[FileImage]:
     Raises
     ------
     ValueError
-        The header cannot be understood, or its data are elsewhere or cut off.
+        The header cannot be understood, or its data are elsewhere or truncated.
     """
     with path.open("rb") as file:
         header = nrrd.read_header(file)
@@ -60,7 +60,7 @@ def images(path: Path) -> list[FileImage]:
 
 
 def data_file(path: Path) -> Path | None:
-    """Return the file of the pixels that a header names, None if it is this one."""
+    """Return the data file that a header names, None if it is this one."""
     return _beside(path, nrrd.read_header(str(path)))
 
 
@@ -68,7 +68,7 @@ def _beside(path: Path, header: Mapping[str, Any]) -> Path | None:
     named = _field(header, "data file")
     if named is None:
         return None
-    # A name is a name: no path from the inside of a file is followed.
+    # No path from inside the file is followed.
     if not named or Path(named).name != named or "%" in named or named[:4] == "LIST":
         raise ValueError(
             f"its pixels are in {printable(named)}; they are read from this file, or "
@@ -99,11 +99,11 @@ def _data(path: Path, start: int, header: Mapping[str, Any]) -> NDArray[Any]:
         file.seek(start)
         content = stack.enter_context(_COMPRESSED[encoding](file))
         content.read(skip)
-        # piece by piece: a size that is claimed takes no memory
+        # in pieces: a claimed size takes no memory
         pixels = bytearray()
         while piece := content.read(min(size - len(pixels), _PIECE)):
             pixels += piece
-        content.read(1)  # the checksum is looked at behind the end
+        content.read(1)  # the checksum is verified at the end
     check_size(len(pixels), shape, dtype)
     return np.frombuffer(pixels, dtype).reshape(shape)
 
@@ -155,5 +155,5 @@ def _sizes(
 
 
 def _field(header: Mapping[str, Any], name: str, otherwise: Any = None) -> Any:
-    """Return a field, which may be written with a blank or without."""
+    """Return a field, whose name may be written with or without a blank."""
     return header.get(name, header.get(name.replace(" ", ""), otherwise))

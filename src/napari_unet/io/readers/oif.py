@@ -1,4 +1,4 @@
-"""Olympus's OIB, and OIF with its folder of planes, through oiffile."""
+"""Olympus OIB, and OIF with its folder of planes, through oiffile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def images(path: Path) -> list[FileImage]:
-    """Return the one image of a file; what else is in it are pictures of it.
+    """Return the one image of a file; the others in it are reference pictures.
 
     Raises
     ------
@@ -54,7 +54,7 @@ def _opened(path: Path, files: Mapping[tuple[int, ...], str]) -> Iterator[Read]:
 
 
 def _notes(file: OifFile, planes: int) -> tuple[str, ...]:
-    """Say what is left out, and whether the settings tell of more than there is."""
+    """Say what is left out, and whether the settings list more than there is."""
     notes = []
     if len(file.series) > 1:
         notes.append("smaller pictures beside its planes are left out.")
