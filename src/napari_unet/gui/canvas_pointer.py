@@ -1,7 +1,7 @@
-"""The mouse of those who use none: a pointer in the canvas that keys move and press.
+"""A mouse pointer in the canvas for the keyboard: keys move and press it.
 
-What it does arrives in napari as events of a mouse, so that brush, fill, polygons and
-the tools of the docks work with it as they are. It also draws the stroke of a tool.
+It sends mouse events to napari, so that brush, fill, polygons and the tools of the
+docks work with it. It also draws the stroke of a tool.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _ARROWS = {
     Qt.Key.Key_Up: (0, -1),
     Qt.Key.Key_Down: (0, 1),
 }
-# A step is a pixel of the image, but so many of the screen at least; with Ctrl ten.
+# A step is a pixel of the image, but at least so many of the screen; ten with Ctrl.
 _STEP, _FAR = 2.0, 10
 # Arms of the cross, in pixels of the screen.
 _INNER, _OUTER = 4, 14
-# The real mouse is where the keys put it, but for rounding.
+# Rounding between the real mouse and the position set by keys.
 _SAME = 2.0
 _LEFT, _NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 _PLAIN = Qt.KeyboardModifier.NoModifier
@@ -44,7 +44,7 @@ _PAD = Qt.KeyboardModifier.KeypadModifier
 
 
 class CanvasPointer(QWidget):
-    """Lies on the canvas, lets the mouse through, and listens to its keys.
+    """A transparent widget on the canvas that handles its keys.
 
     Shift and an arrow move it, C clicks, Shift+C presses and releases; the letters only
     while a layer of predicted or painted cells is active.
@@ -81,7 +81,7 @@ class CanvasPointer(QWidget):
         """Draw the stroke, and a cross where the keys put the pointer."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        # light on dark is seen on any image
+        # light on dark is visible on any image
         for colour, width in ((Qt.GlobalColor.black, 3.0), (Qt.GlobalColor.white, 1.5)):
             painter.setPen(QPen(colour, width))
             painter.drawPolyline(QPolygonF(self._stroke))
@@ -92,7 +92,7 @@ class CanvasPointer(QWidget):
         painter.end()
 
     def point_to(self, world: Sequence[float]) -> None:
-        """Move to a point of the world, which comes into view if it was not."""
+        """Move to a point in world coordinates; the view moves if needed."""
         place = self._on_canvas(world)
         if not self._canvas.rect().adjusted(9, 9, -9, -9).contains(place.toPoint()):
             shown = [d - self._viewer.dims.ndim for d in self._viewer.dims.displayed]
@@ -106,7 +106,7 @@ class CanvasPointer(QWidget):
         return getattr(self._viewer, "scene", self._viewer).camera
 
     def _on_canvas(self, world: Sequence[float]) -> QPointF:
-        """Return where a point of the world is on the canvas."""
+        """Return the position of a point in world coordinates on the canvas."""
         camera, dims = self._camera(), self._viewer.dims
         y, x = (world[d - dims.ndim] for d in dims.displayed[-2:])
         size = self._canvas.size()
@@ -121,7 +121,7 @@ class CanvasPointer(QWidget):
         follow(self, editor.canvas.traced, self._on_traced)
 
     def _on_key(self, event: QKeyEvent) -> bool:
-        """Do what a key means; whether it meant anything here."""
+        """Handle a key; return whether it was one of the pointer's."""
         pressed = event.modifiers() & ~_PAD
         key = Qt.Key(event.key())
         if key in _ARROWS and pressed in (_SHIFT, _SHIFT | _CONTROL):
@@ -137,7 +137,7 @@ class CanvasPointer(QWidget):
         return True
 
     def _on_mouse(self, place: QPointF) -> None:
-        """The cross goes when the real mouse moves away from it."""
+        """Hide the cross when the real mouse moves away from it."""
         if self._at is None or (place - self._at).manhattanLength() > _SAME:
             self._at = place
             self._show(seen=False)
@@ -147,12 +147,12 @@ class CanvasPointer(QWidget):
         self._move(self._place() + QPointF(*way) * step)
 
     def _pixel(self) -> float:
-        """Return how large a pixel of the active layer is in the world."""
+        """Return the size of a pixel of the active layer in world coordinates."""
         active = self._viewer.layers.selection.active
         return 1.0 if active is None else float(abs(active.scale[-1]))
 
     def _place(self) -> QPointF:
-        """Return where the pointer is: in the middle if it was nowhere yet."""
+        """Return the position of the pointer, at first the middle."""
         return self._at or QPointF(self._canvas.rect().center())
 
     def _move(self, place: QPointF) -> None:
@@ -160,7 +160,7 @@ class CanvasPointer(QWidget):
         self._at = QPointF(
             min(max(place.x(), 0.0), last.x()), min(max(place.y(), 0.0), last.y())
         )
-        # where a system lets nobody move the mouse, the cross alone shows the place
+        # where the system does not allow moving the mouse, only the cross shows it
         QCursor.setPos(self._canvas.mapToGlobal(self._at).toPoint())
         self._viewer.mouse_over_canvas = True
         self._send(QEvent.Type.MouseMove, _LEFT if self._down else _NONE)
@@ -183,7 +183,7 @@ class CanvasPointer(QWidget):
         self._send(QEvent.Type.MouseButtonRelease, _NONE)
 
     def _send(self, kind: QEvent.Type, buttons: Qt.MouseButton) -> None:
-        """Send an event as of the mouse, which napari takes for one."""
+        """Send a mouse event to napari."""
         place = self._place()
         moved = kind == QEvent.Type.MouseMove
         event = QMouseEvent(
@@ -205,7 +205,7 @@ class CanvasPointer(QWidget):
         self._show(seen=self._seen)
 
     def _show(self, *, seen: bool) -> None:
-        """Be there while there is something to be drawn, as large as the canvas."""
+        """Cover the canvas while there is something to draw."""
         self._seen = seen
         wanted = seen or bool(self._stroke)
         if wanted:

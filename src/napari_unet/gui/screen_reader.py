@@ -1,4 +1,4 @@
-"""Names that a screen reader says of controls that show none themselves.
+"""Names for screen readers of controls without a visible name.
 
 Buttons and boxes to tick are called by their text, what has a label by that. A list,
 a slider or a button with a picture alone is called by the first words of its tooltip,
@@ -51,7 +51,7 @@ def spoken_name(widget: QWidget) -> str:
 def name_controls(widget: QWidget) -> None:
     """Name the controls in a widget that have no name yet."""
     new = [c for c in controls(widget) if c.toolTip() and not c.property(_LOOKED_AT)]
-    # of all the window, which takes a while: only where there is something new
+    # for the whole window, which takes a while: only if there is something new
     labels = _labels_of(widget) if new else {}
     for control in new:
         control.setProperty(_LOOKED_AT, True)

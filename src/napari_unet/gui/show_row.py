@@ -1,4 +1,4 @@
-"""What is seen of the current image, to be ticked, and what its colours mean."""
+"""The layers of the current image that are shown, and a legend of their colours."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # The colour of some outlines that is seen on a dark and on a light dock.
 _PREDICTED = OUTLINES[5]
-# Many layers may come or go at once; the legend is brought up to date once.
+# Many layers may be added or removed at once; the legend is updated once.
 _PAUSE_MS = 50
 
 
@@ -61,7 +61,7 @@ class ShowRow(QWidget):
         self._show()
 
     def _fill(self) -> None:
-        """Offer what there is now."""
+        """List the present layers."""
         self.menu.clear()
         for item in self._showing.items():
             action = self.menu.addAction(item.text)

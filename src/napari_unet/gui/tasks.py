@@ -30,7 +30,7 @@ def show_as_task(handle: Handle, viewer: ViewerModel) -> None:
     """Show a job in the window of a viewer, if it has one, until the job is over."""
     if getattr(viewer, "window", None) is None:
         return
-    # the timer is not to keep the job, and all that listens to it, after the window
+    # the timer must not keep the job and its listeners alive after the window
     QTimer.singleShot(_BRIEF_MS, partial(_show, ref(handle)))
 
 
@@ -67,7 +67,7 @@ class JobTask(WorkerBase):
     runs. A timer looks at the job instead.
     """
 
-    # the only owner of a task where napari keeps no list
+    # keeps tasks alive where napari has no list of them
     _shown: set[JobTask] = set()  # noqa: RUF012 - like superqt's own set of workers
 
     def __init__(self, title: _Title, handle: Handle) -> None:

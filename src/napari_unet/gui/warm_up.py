@@ -1,4 +1,4 @@
-"""What napari loads and compiles for its first layers, done before they are there."""
+"""Loads and compiles what napari needs for its first layers beforehand."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from napari_unet.gui.main_thread import MainThread
 
 
-# Of two viewers, one after the other: what napari loads first bears no second thread.
+# One viewer after the other: napari's first imports are not safe in two threads.
 _ONE_AT_A_TIME = Lock()
 
 
 class WarmUp:
-    """Makes layers for nobody in a background thread.
+    """Makes throw-away layers in a background thread.
 
     The first Labels of a process take napari up to two seconds: it imports pandas, and
     compiles what brings 32-bit labels to the graphics card. The first shape takes a

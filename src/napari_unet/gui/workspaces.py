@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 # How often edits that came without an event are looked for.
 _TICK_MS = 250
-# From a stroke or a dock shown to starting processes: nobody is to feel it.
+# From a stroke or a shown dock to starting processes, so that nothing stutters.
 _SETTLED_MS = 500
 _HOSTS: WeakKeyDictionary[Any, WorkspaceHost] = WeakKeyDictionary()
 
 
 def host_of(viewer: ViewerModel) -> WorkspaceHost:
-    """Return what holds the workspace of a viewer; its first caller makes it."""
+    """Return the host of a viewer's workspace, made by the first call."""
     # napari gives each widget a proxy of its own
     real = getattr(viewer, "__wrapped__", viewer)
     host = _HOSTS.get(real)
@@ -75,7 +75,7 @@ class WorkspaceHost(QObject):
         QTimer.singleShot(0, warn_of_namesake)
 
     def begin(self) -> None:
-        """Begin to annotate what is open, as soon as napari does so without a pause."""
+        """Begin to annotate the open image, as soon as napari can without a pause."""
         self._first_labels.made.then(self.workspace.begin)
 
     def segment(self) -> None:
@@ -111,7 +111,7 @@ class WorkspaceHost(QObject):
         self._forget_preferences()
         self.workspace.close()
         self._main_thread.close()
-        # the workspace holds its viewer: it would live for ever
+        # the workspace references its viewer, which would never be freed
         _HOSTS.pop(self.workspace.viewer, None)
 
     def _use_preferences(self) -> None:
@@ -151,7 +151,7 @@ class WorkspaceHost(QObject):
             self.close()
 
     def _on_first_edit(self, *_: object) -> None:
-        """Who paints will train: start the worker while the painting goes on."""
+        """Training will follow: start the worker while the user paints."""
         edited = self.workspace.annotating.edited
         edited.disconnect(self._on_first_edit, missing_ok=True)
         QTimer.singleShot(_SETTLED_MS, self._warm_up)

@@ -33,7 +33,7 @@ READING = "Reading what the file tells of its axes …"
 
 
 def needs_dialog(candidates: Sequence[Layer], chosen: Sequence[Layer]) -> bool:
-    """Whether anything about the chosen layers has to be asked."""
+    """Whether the chosen layers leave anything to ask."""
     if len(chosen) != 1:
         return bool(candidates)
     layer = chosen[0]
@@ -62,7 +62,7 @@ class AddImageDialog(QDialog):
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self._images = images
         self._candidates = list(candidates)
-        # The axes that were put into their box, to see whether a person changed them.
+        # The proposed axes, to notice whether the user changed them.
         self._proposed = ""
         # WIDGETS
         self.layers = QListWidget()
@@ -110,7 +110,7 @@ class AddImageDialog(QDialog):
         self._on_layers()
 
     def accept(self) -> None:
-        """Tell what was chosen."""
+        """Emit what was chosen."""
         self.chosen.emit(self._ticked(), self.axes.text(), self._level())
         super().accept()
 
@@ -139,7 +139,7 @@ class AddImageDialog(QDialog):
         self._check()
 
     def _propose(self, layer: Layer | None) -> None:
-        """Put the axes into their box that the layer or its file tells."""
+        """Propose the axes of the layer or its file."""
         self._proposed = ""
         if layer is not None:
             try:
@@ -157,7 +157,7 @@ class AddImageDialog(QDialog):
         self._check()
 
     def _check(self, _: object = None) -> None:
-        """Say at once where axes and pixel size are from, and what does not fit."""
+        """Show where axes and pixel size come from, and what does not fit."""
         ticked, axes, level = self._ticked(), self.axes.text(), self._level()
         sentence, words, doubtful = "", READING if ticked else "", False
         try:

@@ -1,4 +1,4 @@
-"""What each axis of an image is, chosen from lists."""
+"""The letter of each axis of an image, chosen from lists."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ class BrushBar(QWidget):
             (self.eraser, brush.erase),
         ):
             one.clicked.connect(reporting(workspace, partial(_use, workspace, tool)))
-            # a press has changed whether it looks pressed
+            # a click has toggled the button
             one.clicked.connect(self.refresh)
         self.slider.valueChanged.connect(self._on_size)
         self.size.valueChanged.connect(self._on_size)
@@ -135,7 +135,7 @@ class BrushBar(QWidget):
         region = classes[self._brush.active_class - 1].kind == "regions"
         self.cell.setText(_REGION if region else _TOOLS[0][0])
         set_tooltip(self.cell, _OF_REGION if region else _TOOLS[0][1])
-        # of regions there is nothing to tell apart
+        # regions have no objects to edit
         self.tools.setVisible(bool(cell_classes(classes)))
         self.status.setText(self._sentence())
 
@@ -218,7 +218,7 @@ def _slider(tooltip: str) -> QSlider:
 
 
 def _use(workspace: Workspace, tool: Callable[[], None]) -> None:
-    """Paint with a tool from now on: its layer becomes the active one."""
+    """Paint with a tool: its layer becomes the active one."""
     layer = workspace.annotating.brush.layer
     if layer is not None:
         layer.visible = True

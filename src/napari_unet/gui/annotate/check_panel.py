@@ -188,7 +188,7 @@ def _sentence(report: CheckReport) -> str:
 
 
 def _narrow(table: QTableWidget) -> None:
-    """Let the columns share the room there is."""
+    """Let the columns share the available width."""
     header = table.horizontalHeader()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)

@@ -140,7 +140,7 @@ class ClassRow(QWidget):
             self.radio.setChecked(active)
             self.colour.setColour(info.colour)
             edited = self.name.hasFocus() and self.name.isModified()
-            # the same text set again would lose the cursor and what is selected
+            # setting the same text again would lose cursor and selection
             if not edited and self.name.text() != info.name:
                 self.name.setText(info.name)
             self.kind.setCurrentIndex(_KINDS.index(info.kind))

@@ -109,7 +109,7 @@ class ImagePanel(QWidget):
     def refresh(self) -> None:
         """Show the images as they are now."""
         images, image = self._workspace.store.project.images, self._images.current
-        # filling the list is no choice of a person
+        # filling the list is not a choice of the user
         with blocked(self.list):
             for number, item in enumerate(self.list.resize_to(len(images))):
                 self._fill(item, images[number])
@@ -193,7 +193,7 @@ class ImagePanel(QWidget):
             self._images.remove(image.id)
 
     def _on_reopen(self) -> None:
-        """Open the files where they were, or ask where they are now."""
+        """Open the files at their known paths, or ask where they are."""
         image = self._images.current
         if image is None:
             return

@@ -1,4 +1,4 @@
-"""A list that is as high as its items, as far as five of them."""
+"""A list as high as its items, up to five."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _ROWS, _LEAST_HEIGHT = 5, 18
 
 
 class ItemList(QListWidget):
-    """A list whose items stay the same objects where they can."""
+    """A list that reuses its items."""
 
     def resize_to(self, count: int) -> list[QListWidgetItem]:
-        """Return the items, of which there are so many from now on."""
-        # a list that is filled anew loses what is marked in it, and where it stood
+        """Set the number of items, and return them."""
+        # refilling a list loses its selection and scroll position
         while self.count() > count:
             self.takeItem(self.count() - 1)
         while self.count() < count:
@@ -20,7 +20,7 @@ class ItemList(QListWidget):
         return [self.item(number) for number in range(count)]
 
     def fit_height(self) -> None:
-        """Be as high as the items, once they have their texts."""
+        """Set the height to that of the items, once they have their texts."""
         height = max(self.sizeHintForRow(0), _LEAST_HEIGHT)
         rows = min(max(self.count(), 1), _ROWS)
         self.setFixedHeight(rows * height + 2 * self.frameWidth() + 2)

@@ -1,4 +1,4 @@
-"""Where the file of an image is, asked when it is no longer where it was."""
+"""Asks where the file of an image is, if it is missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_images(workspace: Workspace, window: QWidget) -> None:
 
 
 def ask_where(workspace: Workspace, image: ProjectImage, window: QWidget) -> None:
-    """Ask where an image is now; others are looked for beside it."""
+    """Ask where an image is now; other missing ones are searched beside it."""
     names = [Path(source.path).name for source in image.sources if source.path]
     dialog = QFileDialog(window, f"Where is {image.name} now?")
     # such an image is a folder: a dialog for files would open it instead

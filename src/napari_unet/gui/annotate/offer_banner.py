@@ -1,4 +1,4 @@
-"""Work on this image that was found on disk is offered back."""
+"""Offers to restore work on this image that was found on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 LOCKED = "It is open in another napari window: close it there, then restore it here."
-# Between two looks while the work is open in another window.
+# Between two checks while the work is open in another window.
 _INTERVAL_MS = 1000
 
 

@@ -1,4 +1,4 @@
-"""Border weights over the slice in view: two sliders that act at once."""
+"""Border weights over the slice in view: two sliders that take effect at once."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class OverlayPanel(QWidget):
         self._show()
 
     def _show(self, _: object = None) -> None:
-        # what comes from the overlay is not to be sent back to it
+        # values from the overlay must not be sent back to it
         with blocked(self.form):
             self.form.setValue(self._overlay.settings)

@@ -71,7 +71,7 @@ class AnnotatePage(QWidget):
             self.overlay_fold,
             self.shortcut_fold,
         )
-        # what is hidden at first stands last: it would leave a gap
+        # what is hidden at first comes last, or it would leave a gap
         buttons = ButtonRow(self.project, self.undo, self.import_)
         column(
             self,

@@ -1,4 +1,4 @@
-"""What cannot be done is said in a sentence, as a notification of napari."""
+"""Expected errors are shown in a sentence, as a notification of napari."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def report_errors(workspace: Workspace) -> Iterator[None]:
     """Make an expected error a message instead of raising it."""
     try:
         yield
-    # any other is a fault of the program: napari shows it with its traceback
+    # any other is a bug: napari shows it with its traceback
     except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         workspace.message.emit("warning", str(error))
 
 
 def reporting(workspace: Workspace, act: Callable[[], object]) -> Callable[[], None]:
-    """Return what does something of the session and reports its errors, for a signal.
+    """Return a slot that calls a function of the session and reports its errors.
 
     Not for a method of a widget: the connection would keep the widget alive.
     """

@@ -73,7 +73,7 @@ class SlicePanel(QWidget):
             (self.view, annotating.finishing.finish_view),
         ):
             one.clicked.connect(reporting(workspace, act))
-        # a press has changed whether it looks pressed
+        # a click has toggled the button
         self.finished.clicked.connect(self._show_here)
         self.list.itemClicked.connect(self._on_item)
         self.list.itemActivated.connect(self._on_item)

@@ -1,4 +1,4 @@
-"""What the next training is to be: start, preset, network, budget, and the rest."""
+"""Settings of the next training: start, preset, network, budget, and the rest."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class RecipeBox(QWidget):
         follow(self, self._training.offers.changed, self.show_networks)
 
     def show_settings(self, _: object = None) -> None:
-        """Show what the project says."""
+        """Show the settings of the project."""
         settings = self._plan.next_settings
         steps = settings.steps > 0
         self._shown = settings
@@ -197,7 +197,7 @@ class RecipeBox(QWidget):
             self.start.setCurrentIndex(index)
 
     def show_lock(self) -> None:
-        """Let nothing be changed that has no effect on what Train does."""
+        """Disable settings that have no effect on what Train does."""
         goes_on = self._plan.goes_on
         locked = goes_on or self._training.state != "idle"
         if self._shown != self._plan.next_settings:
@@ -218,7 +218,7 @@ class RecipeBox(QWidget):
         self._show_settled(_KEPT if kept else "")
 
     def showEvent(self, event: QShowEvent | None) -> None:
-        """Have settings planned that are to be, now that somebody looks."""
+        """Plan the automatic settings, now that they are shown."""
         super().showEvent(event)
         self._plan.ask_for_plan()
 
@@ -238,7 +238,7 @@ class RecipeBox(QWidget):
         self.decisions.show_decisions(settings.decisions, " ".join(sentences))
 
     def _show_settled(self, kept: str) -> None:
-        """Let nothing be changed that the network leaves no choice of."""
+        """Disable settings that the network fixes."""
         settings = self._plan.next_settings
         entry = NETWORKS[settings.network]
         settled = entry.settled(settings.encoder)
