@@ -14,10 +14,7 @@ from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.prediction.cell_tables import CellTables
 from napari_unet.session.prediction.export import Exporter
 from napari_unet.session.prediction.folder_prediction import FolderPrediction
-from napari_unet.session.prediction.image_prediction import (
-    ImagePrediction,
-    PredictionRun,
-)
+from napari_unet.session.prediction.image_prediction import ImagePrediction, ImageRun
 from napari_unet.session.prediction.model_results import ModelResults
 from napari_unet.session.prediction.points import PointLayers
 from napari_unet.session.prediction.segmentation import Segmenter
@@ -187,7 +184,7 @@ class PredictionControl:
             self.message.emit("warning", sentence)
         self._models.note_use()
         first, *others = targets
-        self._run.begin(PredictionRun(model, settings, first, others))
+        self._run.begin(ImageRun(model, settings, first, others))
         return True
 
     def renew(self, results: ResultLayers, target: Target) -> Handle | None:

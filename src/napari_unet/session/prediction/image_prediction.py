@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, eq=False)
-class PredictionRun:
+class ImageRun:
     """A prediction of some images; a model that is chosen later does not matter.
 
     The images `to_follow` are predicted after the `current` one, in their order.
@@ -84,7 +84,7 @@ class ImagePrediction:
         self._store, self._images, self._worker = store, images, worker
         self._model_results, self._segmenter = model_results, segmenter
         self._place = place
-        self._run: PredictionRun | None = None
+        self._run: ImageRun | None = None
         self.status, self.share = "", 0.0
 
     @property
@@ -97,7 +97,7 @@ class ImagePrediction:
         """Id of the image that is being predicted."""
         return None if self._run is None else self._run.current.image.id
 
-    def begin(self, run: PredictionRun) -> None:
+    def begin(self, run: ImageRun) -> None:
         """Predict the current image of a run, then those that follow.
 
         Its pixels are first copied to where the worker can read them.
@@ -146,7 +146,7 @@ class ImagePrediction:
         else:
             self._end("Cancelled.")
 
-    def _submit(self, run: PredictionRun) -> None:
+    def _submit(self, run: ImageRun) -> None:
         if run is not self._run:
             return  # cancelled while its pixels were copied
         target = run.current
@@ -215,9 +215,7 @@ class ImagePrediction:
                 results.note_made(place, written)
                 self._segmenter.predicted(results, place)
 
-    def _on_event(
-        self, run: PredictionRun, results: ResultLayers, event: object
-    ) -> None:
+    def _on_event(self, run: ImageRun, results: ResultLayers, event: object) -> None:
         if isinstance(event, TileDone):
             place = event.t, event.z
             results.tile_came(place, last=event.field_done)
@@ -237,18 +235,14 @@ class ImagePrediction:
         elif isinstance(event, PredictionFinished):
             run.summary = f"{event.seconds:.1f} s on {event.device}, {event.precision}."
 
-    def _on_ended(
-        self, run: PredictionRun, results: ResultLayers, cancelled: bool
-    ) -> None:
+    def _on_ended(self, run: ImageRun, results: ResultLayers, cancelled: bool) -> None:
         self._stop_growing(results)
         if cancelled:
             self._end("Cancelled; what was done is kept.")
         else:
             self._next(run)
 
-    def _on_failed(
-        self, run: PredictionRun, results: ResultLayers, failed: Failed
-    ) -> None:
+    def _on_failed(self, run: ImageRun, results: ResultLayers, failed: Failed) -> None:
         self._stop_growing(results)
         if failed.error == WORKER_ENDED:
             # the next image might end it as well
@@ -260,7 +254,7 @@ class ImagePrediction:
         results.cells.growing = False
         self.image_ended.emit()
 
-    def _skip(self, run: PredictionRun, sentence: str) -> None:
+    def _skip(self, run: ImageRun, sentence: str) -> None:
         """Say why an image cannot be predicted, and go on with the next one."""
         if run is not self._run:
             return  # cancelled while its pixels were copied
@@ -268,7 +262,7 @@ class ImagePrediction:
         self.message.emit("error", sentence)
         self._next(run)
 
-    def _next(self, run: PredictionRun) -> None:
+    def _next(self, run: ImageRun) -> None:
         if run.to_follow:
             run.current, run.done = run.to_follow.pop(0), run.done + 1
             self.begin(run)
