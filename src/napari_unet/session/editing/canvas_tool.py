@@ -58,7 +58,7 @@ class CanvasTool:
 
     @contextmanager
     def own_changes(self) -> Iterator[None]:
-        """Keep a layer from activating its brush when it is made or painted in."""
+        """Keep the tool while a layer is made or painted, which activates its brush."""
         before, self._busy = self._busy, True
         try:
             yield
@@ -99,8 +99,8 @@ class CanvasTool:
         if self._busy or layer.mode == "pan_zoom":
             return
         if layer.visible and not self._was_visible:
-            # a layer that is shown takes up the tool it had when it was hidden: nobody
-            # chose that
+            # a layer that is shown again has the mode from before it was hidden: the
+            # user did not choose it
             self._rest()
         else:
             self.stopped.emit()
