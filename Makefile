@@ -4,6 +4,9 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# What was compiled once is kept, wherever Python is told otherwise: the tests start it
+# hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
 DISTRIBUTION := $(shell sed -n 's/^DISTRIBUTION = "\(.*\)"/\1/p' src/napari_unet/__init__.py)
 GITHUB := $(shell sed -n 's|^Source = "https://github.com/\(.*\)"|\1|p' pyproject.toml)
 PAGES := $(subst /,.github.io/,$(GITHUB))
@@ -23,7 +26,7 @@ demo: $(VENV)/.demo
 # Two processes of one thread each: numba would otherwise raise torch's threads, too.
 test: $(VENV)/.test $(VENV)/.screen
 	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 QT_QPA_PLATFORM=offscreen \
-	  $(BUSY) $(BIN)/python -m pytest -m "not viewer" -n 2 --dist loadfile
+	  $(BUSY) $(BIN)/python -m pytest -m "not viewer" -n 2 --dist worksteal
 	$(BUSY) $(SCREEN) $(BIN)/python -m pytest -m viewer
 
 # The same beside four busy loops: no test may depend on speed.

@@ -21,6 +21,7 @@ from napari_unet.core.network.architecture import Architecture
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.geometry import Layered
+from napari_unet.core.network.unetr import DEPTH, Unetr
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import to_tensors
 
@@ -55,8 +56,15 @@ def catalogue(
                 depth=depth,
                 patch=(_WINDOW,) * ndim,
             )
-            made[f"{name}-{ndim}d"] = entry.build(choice)
+            made[f"{name}-{ndim}d"] = _slim(entry.build(choice), width)
     return made
+
+
+def _slim(table: Layered, width: int) -> Layered:
+    """Return a UNETR with fewer blocks and a decoder as wide as was asked for."""
+    if isinstance(table, Unetr):
+        return table.replace(width=width, blocks=DEPTH)
+    return table
 
 
 def built(depth: int | None = None) -> dict[str, Layered]:

@@ -474,13 +474,16 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_runs_are_added_to_those_of_an_earlier_call(tmp_path: Path) -> None:
-    nuclei = samples.folder("nuclei")
-    name = min(path.stem for path in (nuclei / "images").iterdir())
+    nuclei = tmp_path / "nuclei"
+    nuclei.mkdir()
+    for name, pixels in zip(("image", "labels"), samples.nuclei()[0], strict=True):
+        crop = np.asarray(pixels.data).squeeze()[150:300, 180:330]
+        tifffile.imwrite(nuclei / f"{name}.tif", crop)
     task = replace(
         TASKS["dsb2018_starter"],
         folder=nuclei.name,
         learnt=(),
-        tested=(Sample(name, f"images/{name}.tif", f"labels/{name}.tif"),),
+        tested=(Sample("a", "image.tif", "labels.tif"),),
     )
     with pytest.raises(FileNotFoundError, match="there is no result to add to"):
         run_experiment(task, nuclei.parent, tmp_path, (0.0,), (0,), add=True)

@@ -71,7 +71,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         tifffile.imwrite(folder / "labels" / f"field{number}.tif", labels)
     arguments = ["train", str(folder / "images"), str(folder / "labels")]
     model = str(folder / "model.safetensors")
-    options = ("--steps", "200", "--validation", "none", "--labels", "instances")
+    options = ("--steps", "100", "--validation", "none", "--labels", "instances")
     assert main([*arguments, "--output", model, *options, *SMALL]) == 0
     return folder
 

@@ -23,12 +23,12 @@ def test_the_demo_learns_from_three_images_and_tests_on_five_of_other_wells() ->
 
 
 def test_the_demo_writes_model_images_metrics_and_overview(tmp_path: Path) -> None:
-    assert main(["demo", "--output", str(tmp_path), "--steps", "60"]) == 0
+    assert main(["demo", "--output", str(tmp_path), "--steps", "25"]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["ap50"] > 0.4
     assert metrics["iou"] > 0.7
     assert metrics["seconds"] > 0
-    assert load_model(tmp_path / "nuclei.safetensors").card.steps == 60
+    assert load_model(tmp_path / "nuclei.safetensors").card.steps == 25
     for name in metrics["predicted"]:
         found = read_image(tmp_path / "probabilities" / name)
         assert (found.axes, found.data.dtype) == ("cyx", np.float32)

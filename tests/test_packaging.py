@@ -163,7 +163,7 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
     assert 8 <= len([line for line in code.splitlines() if line.strip()]) <= 14
     # the same lines, with a budget that fits a test
     assert "minutes=1" in code
-    code = code.replace("minutes=1", "minutes=0, steps=20")
+    code = code.replace("minutes=1", "minutes=0, steps=5")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True
     )

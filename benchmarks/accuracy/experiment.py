@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -172,6 +173,7 @@ def scores_of(file: Path) -> dict[str, float]:
     return {k: v for k, v in read_json(file).items() if isinstance(v, (int, float))}
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return what makes runs differ, besides the images."""
     with tempfile.TemporaryDirectory() as folder:

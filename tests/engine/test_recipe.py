@@ -14,11 +14,11 @@ from napari_unet.engine.training.run import train
 from napari_unet.io import samples
 
 
-def test_the_quick_recipe_finds_nuclei_after_150_steps() -> None:
-    """AP@0.5 was 0.870 to 0.882 with three seeds, on wells that were not learnt."""
+def test_the_quick_recipe_finds_nuclei_after_60_steps() -> None:
+    """AP@0.5 was 0.876 and 0.869 with two seeds, on wells that were not learnt."""
     pairs = samples.nuclei()
     images, labels = zip(*pairs[:3], strict=True)
-    settings = Training.quick().replace(minutes=0, steps=150)
+    settings = Training.quick().replace(minutes=0, steps=60)
     *_, last = train(images, labels, settings, kind="instances", device="cpu")
     assert isinstance(last, TrainingFinished)
     found, truth = [], []

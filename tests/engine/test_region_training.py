@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TISSUE = (ClassInfo(name="tissue", kind="regions"),)
 TINY = Training(
-    width=4, depth=1, batch=4, patch=28, steps=200, minutes=0, precision="fp32"
+    width=4, depth=1, batch=4, patch=28, steps=100, minutes=0, precision="fp32"
 )
 
 
@@ -86,7 +86,7 @@ def test_that_borders_follow_edges_is_said() -> None:
 
 
 def test_of_folds_most_decide() -> None:
-    card = trained(folds=2, steps=400).card
+    card = trained(folds=2, steps=200).card
     assert card.segmentation.largest_only == (1,)
     (note,) = (n for n in card.notes if "largest piece" in n)
     assert note.startswith("of tissue only the largest piece of a slice is kept, as ")

@@ -99,7 +99,9 @@ def test_results_have_the_size_of_the_image_without_pixel_size_too(
     told = probabilities(replace(model, card=card), sized)
     np.testing.assert_array_equal(found, told)
     np.testing.assert_array_equal(probabilities(loaded, image, rescale=False), found)
-    np.testing.assert_array_equal(probabilities(loaded, image, tile=10), found)
+    in_tiles = probabilities(loaded, image, tile=10)
+    # processors differ in whether they sum up in the same order in smaller tiles
+    np.testing.assert_allclose(in_tiles, found, rtol=0, atol=1e-5)
 
 
 def test_the_pixel_size_is_that_which_the_network_sees() -> None:

@@ -85,9 +85,10 @@ def test_two_processes_learn_what_one_learns(both: Both, name: str) -> None:
         n: w.shape for n, w in both.found[name].items()
     }
     for weight, own in alone.items():
-        # in what a batch norm takes away again there is nothing but noise
+        # in a bias that a batch norm takes away again there is nothing but noise
+        atol = 1e-7 if weight.endswith("bias") else 1e-9
         np.testing.assert_allclose(
-            both.found[name][weight], own, rtol=1e-8, atol=1e-9, err_msg=weight
+            both.found[name][weight], own, rtol=1e-8, atol=atol, err_msg=weight
         )
 
 

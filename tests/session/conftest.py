@@ -6,12 +6,13 @@ import queue
 from typing import TYPE_CHECKING
 
 import pytest
+from napari.utils.triangulation_backend import TriangulationBackend, set_backend
 
 from napari_unet.session.annotating import edits, object_index
 from waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 class Pump:
@@ -38,6 +39,14 @@ class Pump:
 @pytest.fixture
 def pump() -> Pump:
     return Pump()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_compiling() -> Iterator[None]:
+    """Have napari draw shapes without what it would compile for ten seconds first."""
+    usual = set_backend(TriangulationBackend.pure_python)
+    yield
+    set_backend(usual)
 
 
 @pytest.fixture(autouse=True)

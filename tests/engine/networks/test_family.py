@@ -131,6 +131,9 @@ def test_results_depend_neither_on_tiles_nor_on_blocks(table: Layered) -> None:
         np.testing.assert_allclose(found, whole, rtol=0, atol=atol)
     shape = SHAPES[table.ndim]
     halves = [(slice(0, n // 3), slice(n // 3, n)) for n in shape]
+    if not free:
+        # each block has all the windows that reach into it: two blocks have enough
+        halves[:-1] = [(slice(0, n),) for n in shape[:-1]]
     out = np.full_like(whole, np.nan)
     for region in product(*halves):
         probabilities(model, image, region=region, out=out)
@@ -139,10 +142,16 @@ def test_results_depend_neither_on_tiles_nor_on_blocks(table: Layered) -> None:
 
 @each(COMPUTED)
 def test_every_network_computes_in_16_bits(table: Layered) -> None:
-    model, image = calm_model(table), picture(table)
-    exact = probabilities(model, image)
-    rough = probabilities(model, image, settings=FP32.replace(precision="bf16"))
-    assert np.abs(rough - exact).mean() < 0.05
+    model = calm_model(table)
+    rng = np.random.default_rng(7)
+    # one window: a processor without such numbers takes minutes for a volume
+    noise = rng.random((table.channels, *window(table)), np.float32)
+    exact, rough = (
+        prepare(model, "cpu", precision).of_patch(noise)
+        for precision in ("fp32", "bf16")
+    )
+    assert exact.std() > 1e-2
+    assert 0 < np.abs(rough - exact).mean() < 0.05
 
 
 @each(COMPUTED)
@@ -214,7 +223,7 @@ def test_a_network_learns_one_image_by_heart(table: Layered) -> None:
         patch=48 if table.ndim == 2 else 16,
         validation=0,
         schedule="constant",
-        learning_rate=5e-3,
+        learning_rate=1.5e-2,
         precision="fp32",
         augmentation=UNCHANGED,
     )
