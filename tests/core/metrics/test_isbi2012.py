@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage, sparse
+from scipy import ndimage
 from skimage import metrics as skimage
 
 from napari_unet.core.metrics.isbi2012 import (
@@ -184,13 +184,13 @@ def test_scores_agree_with_scikit_image_on_the_same_segments():
     segments[border] = segments.max() + 1 + np.arange(border.sum())
 
     # it counts pairs of different pixels: with many copies of each pixel, all pairs
-    table = sparse.coo_array((np.full(true.size, 1e9), (true, segments))).tocsr()
-    error, precision, recall = skimage.adapted_rand_error(table=table)
+    copies = (np.repeat(labels, 1000) for labels in (true, segments))
+    error, precision, recall = skimage.adapted_rand_error(*copies)
     found = v_rand(prediction, truth)
-    assert found.f_score == pytest.approx(1 - error, rel=1e-6)
+    assert found.f_score == pytest.approx(1 - error, rel=1e-4)
     # precision and recall are named the other way round there
     assert (found.recall, found.precision) == pytest.approx(
-        (precision, recall), rel=1e-6
+        (precision, recall), rel=1e-4
     )
 
     given_truth, given_segments = skimage.variation_of_information(true, segments)
