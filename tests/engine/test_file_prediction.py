@@ -414,3 +414,24 @@ def test_regions_that_are_too_large_to_be_tidied_are_refused(tmp_path, monkeypat
             list(running)
     # nothing else is refused for it
     list(predictor(model, tmp_path / "out", tmp_path / "a.zarr"))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+@pytest.mark.parametrize(
+    ("ndim", "shape", "axes", "words"),
+    [
+        (3, (36, 40), "yx", "one slice"),
+        (3, (3, 36, 40), "tyx", "if its 3 time points are slices"),
+        (3, (4, 36, 40), "zyx", ""),
+        (2, (36, 40), "yx", ""),
+    ],
+)
+def test_a_single_plane_for_a_network_of_volumes_is_told(
+    tmp_path, ndim, shape, axes, words, suffix
+):
+    write_image(tmp_path / f"a.{suffix}", shape, axes)
+    *_, last = predictor(
+        cropping_model(2, ndim), tmp_path / "out", tmp_path / f"a.{suffix}"
+    )
+    told = [note for note in last.notes if "slice" in note]
+    assert [words in note for note in told] == [True] * bool(words)
