@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from glob import has_magic
 from os.path import commonpath
@@ -48,7 +49,12 @@ def found_files(
         for path in find_labels([one], movies=movies) if labels else find([one]):
             file = _described(one, path, above)
             found.setdefault(path, _of_image(file, one) if labels else file)
-    return list(found.values())
+    # those in two folders that were given look alike below these
+    times = Counter(file.shown for file in found.values())
+    return [
+        replace(file, shown=str(file.path)) if times[file.shown] > 1 else file
+        for file in found.values()
+    ]
 
 
 def _of_image(file: FoundFile, given: str | Path) -> FoundFile:

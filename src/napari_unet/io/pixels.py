@@ -109,6 +109,14 @@ class Pixels:
     foreign: str = ""
     grey: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.data.shape):
+            axes = counted(len(self.axes), "axis", "axes")
+            raise ValueError(
+                f"its description names {axes}, its pixels have the shape "
+                f"{self.data.shape}"
+            )
+
     def image(
         self, name: str, axes: str | None = None, *, labels: bool = False
     ) -> Image:

@@ -41,7 +41,8 @@ _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
 _TOO_FEW_PAGES = "shaped series failed to reshape"
-_ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES)
+_NO_PAGE = "invalid offset to first page"
+_ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES, _NO_PAGE)
 
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
