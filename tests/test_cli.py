@@ -1088,6 +1088,18 @@ def test_a_table_of_a_person_is_found_before_the_work(
     assert [file.name for file in output.iterdir()] == ["summary.csv"]
 
 
+def test_if_no_image_can_be_looked_at_all_that_is_wrong_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.tif").write_bytes(b"no")
+    assert main(["next", str(tmp_path), "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["problems"]) == 2
+    for line, name in zip(err.splitlines(), "ab", strict=True):
+        assert line.startswith(f"napari-unet: {tmp_path / name}.tif: cannot be read")
+
+
 def test_files_may_be_named_behind_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ import tifffile
 
 from napari_unet.cli.evaluate import Evaluation, evaluate
 from napari_unet.cli.main import main
+from napari_unet.core.cells.objects import Objects
+from napari_unet.core.images.image import Image
 from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.provenance import Provenance
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_unet.core.annotation.annotations import Kind
 
 # Six cells of 4 x 4 in two rows, four pixels apart.
@@ -380,3 +382,30 @@ def test_an_evaluation_of_which_nothing_is_left_has_no_scores(
     assert "iou" not in report
     assert report["pairs"] == []
     assert len(report["problems"]) == len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("truth", ["a", "a_mask", "gt_a"])
+@pytest.mark.parametrize(
+    "kind", ["rois", "geojson", "coco", "ilastik", "cellpose", "ome-zarr"]
+)
+def test_what_predict_saves_for_other_programs_pairs_with_any_truth(
+    tmp_path: Path, kind: str, truth: str
+) -> None:
+    """Both names have words beside the image's: a_RoiSet.zip and a_mask.tif."""
+    written = FORMATS[kind]
+    folder = tmp_path / kind
+    folder.mkdir()
+    for name in ("a", "a_b"):
+        objects = Objects(Image(CELLS.astype(np.int32), "yx"))
+        written.write(folder / f"{name}{written.suffixes[0]}", objects)
+    names = {name: truth.replace("a", name, 1) for name in ("a", "a_b")}
+    save(tmp_path / "t", **dict.fromkeys(names.values(), CELLS))
+    evaluation = Evaluation(folder, [tmp_path / "t"])
+    assert evaluation.scores(["ap"])["ap@0.9"] == 1
+    ends = [
+        (Path(r["prediction"]).name, Path(r["truth"]).name) for r in evaluation.pairs
+    ]
+    assert sorted(ends) == sorted(
+        (f"{name}{written.suffixes[0]}", f"{known}.tif")
+        for name, known in names.items()
+    )

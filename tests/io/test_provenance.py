@@ -246,7 +246,7 @@ def test_outputs_never_lie_on_inputs(tmp_path):
         PredictionFolder(tmp_path, ("instances",)).check_targets(files)
     PredictionFolder(tmp_path, ("classes",)).check_targets(files)
     write_labels(tmp_path / "c.zarr", np.zeros((4, 5), int), "yx")
-    with pytest.raises(ValueError, match="would be replaced"):
+    with pytest.raises(ValueError, match="lies in what is read"):
         PredictionFolder(tmp_path / "c.zarr" / "out").check_targets(
             [tmp_path / "c.zarr"]
         )

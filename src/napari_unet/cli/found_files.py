@@ -13,7 +13,7 @@ from unicodedata import normalize
 
 from napari_unet.core.text import printable
 from napari_unet.io.images import find
-from napari_unet.io.label_files import find_labels, name_within
+from napari_unet.io.label_files import find_labels, name_within, stem_of_format
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.ome_zarr import is_zarr
 
@@ -61,7 +61,8 @@ def _of_image(file: FoundFile, given: str | Path) -> FoundFile:
     """Call objects as their image, where that is not the name of the file."""
     name = name_within(file.path)
     if name is None:
-        return file
+        stem = stem_of_format(file.path)
+        return file if stem is None else replace(file, name=normalize("NFC", stem))
     named = replace(file, name=normalize("NFC", name))
     if file.path == Path(given):
         return named if file.path != file.file else replace(named, rest="")
