@@ -115,6 +115,38 @@ def test_a_package_is_read_in_each_form(tmp_path: Path, form: str) -> None:
     np.testing.assert_allclose(found[1], expected, atol=1e-5)
 
 
+def test_a_folder_that_was_packed_whole_is_read(tmp_path: Path) -> None:
+    """As systems pack one, with folders of their own beside it."""
+    folder = write_package(tmp_path / "filter")
+    path = tmp_path / "packed.zip"
+    with ZipFile(path, "w") as file:
+        for one in sorted(folder.iterdir()):
+            file.write(one, f"filter/{one.name}")
+        file.writestr("__MACOSX/._filter", b"")
+    assert recognises(path)
+    model, alone = read(path), read(folder)
+    image = pixels()
+    np.testing.assert_array_equal(made(model, image), made(alone, image))
+    with ZipFile(path, "a") as file:
+        file.writestr("other/rdf.yaml", b"")
+    assert not recognises(path)  # which is meant is open
+
+
+@pytest.mark.parametrize("version", [0.5, "0.5.0", "0.5.12"])
+def test_a_format_may_be_named_without_its_last_number(
+    tmp_path: Path, version: str | float
+) -> None:
+    folder = write_package(tmp_path / "filter")
+    words = yaml.safe_load((folder / "rdf.yaml").read_text())
+    words["format_version"] = version
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(words))
+    assert read(folder).card.classes
+    words["format_version"] = "0.50.1"
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(words))
+    with pytest.raises(ValueError, match=r"format 0\.50\.1; 0\.4 and 0\.5 are read"):
+        read(folder)
+
+
 def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     description = described_in_04()
     numbers = {"axes": "yx", "gain": [0.5], "offset": [3.0]}
