@@ -283,7 +283,7 @@ def test_a_package_without_its_test_says_so(tmp_path: Path) -> None:
         (np.array([object()]), "in.npy is damaged"),
         (np.array(["a"]), "in.npy holds no numbers"),
         (np.zeros((3, 3)), "has the shape 3 × 3"),
-        (np.zeros((1, 2, 40, 32)), "cannot be run with 2"),
+        (np.zeros((1, 2, 40, 32)), "has 2 channels, its description 1"),
         (np.zeros((1, 1, 48, 32)), "gives 1 × 44 × 28 values .* says 1 × 36 × 28"),
     ],
 )
@@ -294,6 +294,14 @@ def test_a_damaged_test_is_one_sentence(
     description = with_test(folder)
     np.save(folder / "in.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=said):
+        read(write_package(folder, description))
+
+
+def test_channels_that_the_test_has_not_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    description = with_test(folder)
+    description["inputs"][0]["axes"][1]["channel_names"] = ["a", "b", "c"]
+    with pytest.raises(ValueError, match="has 1 channels, its description 3"):
         read(write_package(folder, description))
 
 
