@@ -141,15 +141,15 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
     Raises
     ------
     ValueError
-        Also for a JPEG, whose compression alters labels, for channels that differ, and
-        for values that are negative or no integers.
+        Also for a JPEG, or a TIFF compressed like one, which alters labels, for
+        channels that differ, and for values that are negative or no integers.
     """
     path = Path(path)
     pixels = _decode(path)
-    if _kind(split_number(path)[0]) in JPEG:
+    if pixels.altered:
         raise ValueError(
             f"{printable(path)}: JPEG compression alters labels; they are read from "
-            "TIFF, PNG and OME-Zarr."
+            "TIFF (with another compression), PNG and OME-Zarr."
         )
     with _naming(path):
         image = pixels.image(encodable(image_name(path)), axes, labels=True)

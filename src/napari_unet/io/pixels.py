@@ -96,6 +96,8 @@ class Pixels:
         Name of the colours where they are none that is converted; empty for others.
     grey : bool
         Three equal colours are the one channel that is left.
+    altered : bool
+        Values are compressed as JPEG does, so that they are not those of labels.
     """
 
     data: ArrayLike
@@ -108,6 +110,7 @@ class Pixels:
     step: int = 1
     foreign: str = ""
     grey: bool = False
+    altered: bool = False
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.data.shape):

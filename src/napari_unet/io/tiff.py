@@ -44,6 +44,9 @@ _TOO_FEW_PAGES = "shaped series failed to reshape"
 _NO_PAGE = "invalid offset to first page"
 _ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES, _NO_PAGE)
 
+# Compressions that alter values whatever their settings.
+_LOSSY = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY"}
+
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
 _TOO_FEW = f"its description tells of other pages than there are: {_AS_THEY_COME}"
@@ -105,7 +108,9 @@ def read(path: Path, number: int | None = None) -> Pixels:
         if entry.first.keyframe.tags.valueof(ORIENTATION, 1) > 1:
             notes += (TURNED,)
         sizes = {} if misread else _sizes(file, entry)
-        pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
+        altered = entry.first.keyframe.compression.name in _LOSSY
+        data = _data(file, entry)
+        pixels = Pixels(data, entry.axes, sizes, notes, altered=altered)
         return with_meaning(pixels, entry.first)
 
 
