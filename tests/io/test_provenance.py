@@ -250,3 +250,27 @@ def test_outputs_never_lie_on_inputs(tmp_path):
         PredictionFolder(tmp_path / "c.zarr" / "out").check_targets(
             [tmp_path / "c.zarr"]
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "refused"),
+    [
+        ("instances", ("instances",), True),
+        ("instances", ("classes",), False),
+        ("unfinished", ("classes",), True),
+        ("made", ("geojson",), True),
+        ("made", ("classes",), False),
+        ("made/geojson", ("instances", "geojson"), True),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_told_before_anything_is_computed(
+    tmp_path, name, kinds, refused
+):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    folder = PredictionFolder(tmp_path, kinds)
+    if not refused:
+        folder.check_targets([tmp_path / "a.tif"])
+        return
+    with pytest.raises(FileExistsError, match=f"{name}: is a file, and a folder"):
+        folder.check_targets([tmp_path / "a.tif"])
