@@ -157,6 +157,16 @@ def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     assert rule.steps == (Fixed(mean=-6, sd=2, channels=(0,)),)
 
 
+@pytest.mark.parametrize("axes", ["cyx", ["c", "y", "x"], ["channel", "y", "x"]])
+def test_old_axes_may_be_letters_in_a_list(tmp_path: Path, axes: object) -> None:
+    description = described_in_04()
+    step = {"name": "zero_mean_unit_variance", "kwargs": {"axes": axes}}
+    description["inputs"][0]["preprocessing"] = [step]
+    rule = read(write_package(tmp_path / "a", description)).card.normalisation
+    assert isinstance(rule, GreySteps)
+    assert rule.steps == (ZScore(eps=1e-6, together=True),)
+
+
 def test_a_network_of_planes_sees_each_slice_by_its_own_values(tmp_path: Path) -> None:
     model = read(write_package(tmp_path / "filter"))
     stack = np.stack([pixels(), 20 * pixels()[::-1] + 3])

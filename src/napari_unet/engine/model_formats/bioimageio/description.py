@@ -332,7 +332,8 @@ def _by_reference(
 def _new_step(old: dict[str, Any]) -> dict[str, Any]:
     kwargs = dict(old.get("kwargs") or {})
     letters = {"b": "batch", "c": "channel"}
-    if isinstance(kwargs.get("axes"), str):
+    # letters, in some packages in a list as in the newer format
+    if isinstance(kwargs.get("axes"), str | list):
         kwargs["axes"] = [letters.get(a, a) for a in kwargs["axes"]]
     name, mode = old["name"], kwargs.pop("mode", "per_sample")
     if mode == "per_dataset":
