@@ -435,3 +435,17 @@ def test_a_single_plane_for_a_network_of_volumes_is_told(
     )
     told = [note for note in last.notes if "slice" in note]
     assert [words in note for note in told] == [True] * bool(words)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 3e38, -3.4e38, 2e36])
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_numbers_that_stand_for_no_value_are_refused(tmp_path, value, suffix):
+    """Some programs write the largest that there is; with it sums are infinite."""
+    pixels = np.ones((40, 50), np.float32)
+    pixels[7, 9] = value
+    with create_zarr(tmp_path / "a.zarr", pixels.shape, "yx", "f4") as array:
+        array[:] = pixels
+    write_weights(tmp_path / "a.tif", pixels, "yx", None)
+    running = predictor(cropping_model(2), tmp_path / "out", tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match=r"1e\+36, found .* at .*y=7, x=9"):
+        list(running)

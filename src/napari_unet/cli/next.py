@@ -127,7 +127,8 @@ def _files(
         pairing = pair_files([options.images], [options.known], options.pair_by)
         labelled, alone = list(pairing.pairs), list(pairing.alone)
         every = len(labelled) + len(alone)
-        said = [f"{len(labelled)} of {counted(every, 'image')} have labels."]
+        have = "has" if every == 1 else "have"
+        said = [f"{len(labelled)} of {counted(every, 'image')} {have} labels."]
     chosen = [
         file
         for file, times in zip(alone, sample_frames([1] * len(alone)), strict=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
-from napari_unet.core.images.image import ImageFile
+from napari_unet.core.images.image import LARGEST, ImageFile
 from napari_unet.core.text import encodable, printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
@@ -168,14 +168,13 @@ def check_finite(image: Image) -> None:
     Raises
     ------
     ValueError
-        A value is NaN, infinite, or beyond the range of float32; where the first one
-        that is met is, is in the message.
+        A value is NaN, infinite, or beyond `core.images.image.LARGEST`; where
+        the first one that is met is, is in the message.
     """
     if image.data.dtype.kind != "f":
         return
-    most = np.finfo(np.float32).max
     for axes, start, block in _blocks(image):
-        bad = ~(np.abs(block) <= most)  # a comparison with NaN is False
+        bad = ~(np.abs(block) <= LARGEST)  # a comparison with NaN is False
         if bad.any():
             index = np.argwhere(bad)[0]
             value = block[tuple(index)]
@@ -183,8 +182,8 @@ def check_finite(image: Image) -> None:
                 f"{a}={i + start.get(a, 0)}" for a, i in zip(axes, index, strict=True)
             )
             raise ValueError(
-                f"{printable(image.name)}: pixels must be finite numbers, "
-                f"found {value} at {where}."
+                f"{printable(image.name)}: pixels must be finite numbers up to "
+                f"{LARGEST:g}, found {value} at {where}."
             )
 
 
