@@ -304,6 +304,9 @@ def test_what_is_of_labels_is_not_asked_of_images(
         capsys, *command, "--metric", "psnr", "iou"
     )
     assert "are for labels" in failing(capsys, *command, "--labels", "binary")
+    assert "holds images that a network made, no labels; measured of" in failing(
+        capsys, *command, "--metric", "iou"
+    )
     assert "found 1 × 1 × 12 × 12 and 1 × 1 × 13 × 12" in failing(capsys, *command)
 
 

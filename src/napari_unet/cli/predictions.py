@@ -20,9 +20,10 @@ from napari_unet.core.annotation.pairing import (
 from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Image
+from napari_unet.core.metrics import IMAGE_METRICS
 from napari_unet.io.images import read_image
 from napari_unet.io.label_files import is_objects
-from napari_unet.io.prediction_folder import KINDS
+from napari_unet.io.prediction_folder import IMAGE, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +64,11 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     found = [kind for kind in SOURCES[wants] if kind in there]
     if found:
         return Source(path / found[0], found[0])
+    if not there and (path / IMAGE).is_dir():
+        raise ValueError(
+            f"{predictions}: holds images that a network made, no labels; measured of "
+            f"them are {', '.join(IMAGE_METRICS)}."
+        )
     named = path.name
     if not path.is_dir() or path.suffix == ".zarr":
         named = path.parent.name
