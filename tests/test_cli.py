@@ -1086,3 +1086,38 @@ def test_a_table_of_a_person_is_found_before_the_work(
     told = failing(capsys, *command, "--output", output)
     assert "summary.csv is no summary of this program" in told
     assert [file.name for file in output.iterdir()] == ["summary.csv"]
+
+
+def test_if_no_image_can_be_looked_at_all_that_is_wrong_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "ab":
+        (tmp_path / f"{name}.tif").write_bytes(b"no")
+    assert main(["next", str(tmp_path), "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["problems"]) == 2
+    for line, name in zip(err.splitlines(), "ab", strict=True):
+        assert line.startswith(f"napari-unet: {tmp_path / name}.tif: cannot be read")
+
+
+def test_files_may_be_named_behind_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as a file whose name begins like an option, behind the usual mark."""
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    tifffile.imwrite(masks / "-a.tif", np.eye(9, dtype=np.uint8))
+    scores = ["--json", "-", str(masks)]
+    assert main(["evaluate", str(masks), *scores]) == 0
+    assert json.loads(capsys.readouterr().out)["iou"] == 1
+    out, image = str(tmp_path / "out"), str(masks / "-a.tif")
+    for command in (
+        ["predict", "nuclei", "--output", out, "--device", "cpu", image],
+        ["predict", "--output", out, "nuclei", "--device", "cpu", "--", image],
+        ["predict", "nuclei", image, "--output", out, "--device", "cpu", "--", image],
+    ):
+        assert main(command) == 0
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", "nuclei", "--output", out, "--no-such-option", image])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --no-such-option" in capsys.readouterr().err

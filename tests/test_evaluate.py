@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from shutil import copytree
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,13 @@ import tifffile
 
 from napari_unet.cli.evaluate import Evaluation, evaluate
 from napari_unet.cli.main import main
+from napari_unet.core.cells.objects import Objects
+from napari_unet.core.images.image import Image
 from napari_unet.io.export import write_labels, write_probabilities
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.provenance import Provenance
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_unet.core.annotation.annotations import Kind
 
 # Six cells of 4 x 4 in two rows, four pixels apart.
@@ -314,3 +316,96 @@ def test_that_there_is_no_object_at_all_is_said(tmp_path: Path) -> None:
     evaluation = Evaluation(p, [save(tmp_path / "u", a=np.eye(9, dtype=np.uint8))])
     evaluation.scores(["ap"])
     assert not any("there is no object" in note for note in evaluation.notes)
+
+
+@pytest.mark.parametrize("metric", ["iou", "ap", "adapted_rand_error"])
+def test_pairs_that_cannot_be_compared_end_no_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    """The others are, all failures are listed, and the status is 1."""
+    from scipy.ndimage import zoom
+
+    large = np.kron(CELLS, np.ones((4, 4), np.uint16))
+    grey = np.clip(zoom(zoom(binary(large) / 1.0, 0.5, order=1), 2, order=3), 0, 255)
+    found = {"a": FOUND, "b": CELLS, "c": CELLS, "d": CELLS, "e": large, "f": large}
+    known = {"a": CELLS, "b": CELLS, "c": CELLS[1:], "d": CELLS, "e": large, "f": large}
+    p, t = save(tmp_path / "p", **found), save(tmp_path / "t", **known)
+    (p / "b.tif").write_bytes((p / "b.tif").read_bytes()[:300])
+    (t / "d.tif").write_bytes(b"")
+    save(p, e=grey.astype(np.uint8))
+    save(t, f=grey.astype(np.uint8))
+    report = tmp_path / "r.json"
+    command = ["evaluate", str(p), str(t), "--metric", metric, "--json", str(report)]
+    assert main(command) == 1
+    told = capsys.readouterr().err.splitlines()
+    scores = json.loads(report.read_text())
+    only = evaluate(p / "a.tif", [t / "a.tif"], [metric])
+    assert {name: scores[name] for name in only} == only
+    assert [row["truth"] for row in scores["pairs"]] == [str(t / "a.tif")]
+    assert told[-6] == "5 pairs are not compared:"
+    assert told[-5:] == [f"napari-unet: {problem}" for problem in scores["problems"]]
+    for name, words in {
+        f"{p / 'b.tif'}: cannot be read as an image": "",
+        f"{p / 'c.tif'}: prediction and truth must have equal sizes": "",
+        f"{t / 'd.tif'}: cannot be read as an image: it is empty": "",
+        f"{p / 'e.tif'}: ": "like grey levels",
+        f"{t / 'f.tif'}: ": "like grey levels",
+    }.items():
+        assert sum(name in line and words in line for line in told[-5:]) == 1
+    with pytest.raises(ValueError, match=r"(?s)b\.tif: .*d\.tif: "):
+        evaluate(p, [t], [metric])
+
+
+def test_values_that_do_not_mean_what_is_said_are_told_of_each_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = {"a": binary(CELLS), "b": CELLS, "c": binary(CELLS), "d": CELLS}
+    p, t = save(tmp_path / "p", **masks), save(tmp_path / "t", **masks)
+    command = ["evaluate", str(p), str(t), "--labels", "binary", "--json", "-"]
+    assert main(command) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (len(report["pairs"]), report["iou"]) == (2, 1.0)
+    for name in ("b", "d"):
+        assert f"{t / name}.tif: a binary mask has 0 and one other value" in err
+
+
+def test_an_evaluation_of_which_nothing_is_left_has_no_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    p, t = (save(tmp_path / n, a=CELLS, b=CELLS) for n in "pt")
+    for name in "ab":
+        (t / f"{name}.tif").write_bytes(b"no")
+    assert main(["evaluate", str(p), str(t), "--json", "-"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert "iou" not in report
+    assert report["pairs"] == []
+    assert len(report["problems"]) == len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("truth", ["a", "a_mask", "gt_a"])
+@pytest.mark.parametrize(
+    "kind", ["rois", "geojson", "coco", "ilastik", "cellpose", "ome-zarr"]
+)
+def test_what_predict_saves_for_other_programs_pairs_with_any_truth(
+    tmp_path: Path, kind: str, truth: str
+) -> None:
+    """Both names have words beside the image's: a_RoiSet.zip and a_mask.tif."""
+    written = FORMATS[kind]
+    folder = tmp_path / kind
+    folder.mkdir()
+    for name in ("a", "a_b"):
+        objects = Objects(Image(CELLS.astype(np.int32), "yx"))
+        written.write(folder / f"{name}{written.suffixes[0]}", objects)
+    names = {name: truth.replace("a", name, 1) for name in ("a", "a_b")}
+    save(tmp_path / "t", **dict.fromkeys(names.values(), CELLS))
+    evaluation = Evaluation(folder, [tmp_path / "t"])
+    assert evaluation.scores(["ap"])["ap@0.9"] == 1
+    ends = [
+        (Path(r["prediction"]).name, Path(r["truth"]).name) for r in evaluation.pairs
+    ]
+    assert sorted(ends) == sorted(
+        (f"{name}{written.suffixes[0]}", f"{known}.tif")
+        for name, known in names.items()
+    )

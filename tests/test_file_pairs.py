@@ -309,3 +309,11 @@ def test_labels_in_an_ome_zarr_are_called_as_their_image(
     # a field, or labels, may be named itself
     image, labels = found.pairs[0]
     assert pair_files([image], [labels]).pairs == ((image, labels),)
+
+
+def test_files_of_two_folders_are_told_apart_in_messages(tmp_path: Path) -> None:
+    first, second = (put(tmp_path / name, "a.tif") for name in ("i", "j"))
+    labels = put(tmp_path / "l", "a.tif")
+    told = rf"a\.tif: may belong to {first / 'a.tif'} or {second / 'a.tif'};"
+    with pytest.raises(ValueError, match=told):
+        pair_files([first, second], [labels])

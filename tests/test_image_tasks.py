@@ -304,4 +304,34 @@ def test_what_is_of_labels_is_not_asked_of_images(
         capsys, *command, "--metric", "psnr", "iou"
     )
     assert "are for labels" in failing(capsys, *command, "--labels", "binary")
+    assert "holds images that a network made, no labels; measured of" in failing(
+        capsys, *command, "--metric", "iou"
+    )
     assert "found 1 × 1 × 12 × 12 and 1 × 1 × 13 × 12" in failing(capsys, *command)
+
+
+def test_images_that_cannot_be_compared_are_listed_and_the_others_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made, truth = tmp_path / "made" / "image", tmp_path / "truth"
+    for folder in (made, truth):
+        folder.mkdir(parents=True)
+        for name in "abcd":
+            image = np.arange(144.0, dtype=np.float32).reshape(12, 12)
+            tifffile.imwrite(folder / f"{name}.tif", image)
+    (tmp_path / "made" / "prediction.json").write_text("{}")
+    tifffile.imwrite(truth / "b.tif", np.ones((13, 12), "f4"))
+    tifffile.imwrite(
+        made / "c.tif", np.ones((2, 12, 12), "f4"), metadata={"axes": "CYX"}
+    )
+    (truth / "d.tif").write_bytes(b"no")
+    command = ["evaluate", str(tmp_path / "made"), str(truth), "--json", "-"]
+    assert main(command) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["pearson"] == 1
+    assert [row["truth"] for row in report["pairs"]] == [str(truth / "a.tif")]
+    assert len(report["problems"]) == 3
+    assert "3 pairs are not compared:" in err
+    for folder, name in ((made, "b"), (made, "c"), (truth, "d")):
+        assert f"napari-unet: {folder / name}.tif: " in err

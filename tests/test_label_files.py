@@ -112,7 +112,8 @@ def test_grey_levels_are_refused_with_the_name_of_the_file(
     assert f"{labels / 'a.tif'}: " in told
     assert "run into each other like grey levels" in told
     assert told.count("\n") == 1
-    assert not target.exists()
+    # the report of an evaluation lists what failed
+    assert target.exists() == (command == "evaluate")
 
 
 def test_inputs_are_never_written_over(
@@ -243,3 +244,17 @@ def test_all_files_that_cannot_be_read_are_named(
     assert told.startswith(f"napari-unet: 2 files cannot be used. {images}/a.tif: ")
     assert f"{images}/c.tif: cannot be read" in told
     assert f"{images}/b.tif" not in told
+
+
+@pytest.mark.parametrize(("inverted", "told"), [(False, False), (True, True)])
+def test_masks_that_look_inverted_are_told(
+    tmp_path: Path,
+    inverted: bool,
+    told: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    mask = ((CELLS > 0) != inverted).astype(np.uint8) * 255
+    labels = save(tmp_path / "l", a=mask)
+    target = str(tmp_path / "w.tif")
+    assert main(["weights", str(labels / "a.tif"), "--output", target]) == 0
+    assert ("invert the masks" in capsys.readouterr().err) == told

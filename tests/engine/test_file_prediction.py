@@ -414,3 +414,38 @@ def test_regions_that_are_too_large_to_be_tidied_are_refused(tmp_path, monkeypat
             list(running)
     # nothing else is refused for it
     list(predictor(model, tmp_path / "out", tmp_path / "a.zarr"))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+@pytest.mark.parametrize(
+    ("ndim", "shape", "axes", "words"),
+    [
+        (3, (36, 40), "yx", "one slice"),
+        (3, (3, 36, 40), "tyx", "if its 3 time points are slices"),
+        (3, (4, 36, 40), "zyx", ""),
+        (2, (36, 40), "yx", ""),
+    ],
+)
+def test_a_single_plane_for_a_network_of_volumes_is_told(
+    tmp_path, ndim, shape, axes, words, suffix
+):
+    write_image(tmp_path / f"a.{suffix}", shape, axes)
+    *_, last = predictor(
+        cropping_model(2, ndim), tmp_path / "out", tmp_path / f"a.{suffix}"
+    )
+    told = [note for note in last.notes if "slice" in note]
+    assert [words in note for note in told] == [True] * bool(words)
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 3e38, -3.4e38, 2e36])
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_numbers_that_stand_for_no_value_are_refused(tmp_path, value, suffix):
+    """Some programs write the largest that there is; with it sums are infinite."""
+    pixels = np.ones((40, 50), np.float32)
+    pixels[7, 9] = value
+    with create_zarr(tmp_path / "a.zarr", pixels.shape, "yx", "f4") as array:
+        array[:] = pixels
+    write_weights(tmp_path / "a.tif", pixels, "yx", None)
+    running = predictor(cropping_model(2), tmp_path / "out", tmp_path / f"a.{suffix}")
+    with pytest.raises(ValueError, match=r"1e\+36, found .* at .*y=7, x=9"):
+        list(running)

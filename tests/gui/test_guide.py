@@ -7,7 +7,9 @@ import pytest
 from qtpy.QtCore import Qt
 
 from example_models import random_model
+from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.jobs import PredictJob
+from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.gui.guide_bar import GuideBar
 from napari_unet.gui.help_dialog import HelpDialog, help_text
@@ -74,6 +76,25 @@ def test_each_step_follows_from_what_was_done(
     fake.end(handle)
     assert workspace.prediction.unexported()
     assert "done" in bar.title.text()
+
+
+def test_a_model_of_regions_has_no_threshold_to_move(
+    workspace: Workspace, bar: GuideBar, tmp_path: Path
+) -> None:
+    workspace.images.add([workspace.viewer.add_image(np.ones((8, 10), np.uint8))])
+    for kind in ("cells", "regions"):
+        model = random_model(u_shape(ndim=2, channels=1, classes=2, width=2, depth=1))
+        card = model.card.replace(classes=(ClassInfo(name="a", kind=kind),))
+        save_model(Model(card, model.weights), tmp_path / f"{kind}.safetensors")
+        workspace.models.add(tmp_path / f"{kind}.safetensors")
+    for kind, words in (
+        ("cells", "move the threshold: it acts at once"),
+        ("regions", "there is no threshold to move"),
+        ("cells", "move the threshold: it acts at once"),
+    ):
+        workspace.models.select(tmp_path / f"{kind}.safetensors")
+        assert bar.title.text() == f"4/5  {STEPS[3].title}"
+        assert words in bar.how.text()
 
 
 def test_it_leads_to_the_dock_of_the_step(

@@ -305,3 +305,37 @@ def test_what_is_no_array_is_told(tmp_path):
     group.attrs["ome"] = told
     with pytest.raises(ValueError, match=r"a\.zarr: .* which is no array"):
         read_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"axes": ["y", "x"]}, "names 2 axes, its pixels have the shape"),
+        ({"axes": [{"type": "space"}] * 3}, "description is damaged"),
+        ({"axes": [{"name": 1}] * 3}, "description is damaged"),
+        ({"datasets": "0"}, "description is damaged"),
+        ({"datasets": [{"path": 0}]}, "description is damaged"),
+        ({"datasets": [{}]}, "description is damaged"),
+    ],
+)
+def test_a_description_of_something_else_is_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    """Fewer axes than the array has would be read as a part of it."""
+    with create_zarr(tmp_path / "a.zarr", (3, 4, 5), "zyx", "u1"):
+        pass
+    group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
+    told = group.attrs["ome"]
+    told["multiscales"][0] |= changes
+    group.attrs["ome"] = told
+    with pytest.raises(ValueError, match=rf"a\.zarr: cannot be read .*{words}"):
+        read_image(tmp_path / "a.zarr")
+
+
+@pytest.mark.parametrize("told", ["text", ["text"], {}, [{}]])
+def test_images_that_are_no_list_of_images_are_refused(
+    tmp_path: Path, told: Any
+) -> None:
+    zarr.create_group(tmp_path / "a.zarr", attributes={"multiscales": told})
+    with pytest.raises(ValueError, match=r"a\.zarr: cannot be read as an image: it"):
+        read_image(tmp_path / "a.zarr")

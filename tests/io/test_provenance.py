@@ -246,7 +246,31 @@ def test_outputs_never_lie_on_inputs(tmp_path):
         PredictionFolder(tmp_path, ("instances",)).check_targets(files)
     PredictionFolder(tmp_path, ("classes",)).check_targets(files)
     write_labels(tmp_path / "c.zarr", np.zeros((4, 5), int), "yx")
-    with pytest.raises(ValueError, match="would be replaced"):
+    with pytest.raises(ValueError, match="lies in what is read"):
         PredictionFolder(tmp_path / "c.zarr" / "out").check_targets(
             [tmp_path / "c.zarr"]
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds", "refused"),
+    [
+        ("instances", ("instances",), True),
+        ("instances", ("classes",), False),
+        ("unfinished", ("classes",), True),
+        ("made", ("geojson",), True),
+        ("made", ("classes",), False),
+        ("made/geojson", ("instances", "geojson"), True),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_told_before_anything_is_computed(
+    tmp_path, name, kinds, refused
+):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    folder = PredictionFolder(tmp_path, kinds)
+    if not refused:
+        folder.check_targets([tmp_path / "a.tif"])
+        return
+    with pytest.raises(FileExistsError, match=f"{name}: is a file, and a folder"):
+        folder.check_targets([tmp_path / "a.tif"])

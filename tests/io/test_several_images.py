@@ -325,15 +325,33 @@ def test_fields_of_a_plate_have_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("gone", ["B/2", "A/1"])
-def test_a_well_that_is_told_of_and_not_there_is_named(
+def test_a_well_that_is_told_of_and_not_there_is_named_and_others_are_read(
     tmp_path: Path, gone: str
 ) -> None:
     path = plate(tmp_path / "p.zarr")
     rmtree(path / gone)
-    for file in (path, *find([f"{path}#*"])):
-        with pytest.raises(ValueError, match=rf"p\.zarr: .* tells of {gone}, which is"):
-            read_image(file)
+    found = find([f"{path}#*"])
+    assert len(found) == 3
+    for file in found:
+        if file == path / gone:
+            with pytest.raises(FileNotFoundError, match=f"p.zarr/{gone}: there is no"):
+                read_image(file)
+        else:
+            assert read_image(file).axes == "yx"
+    with pytest.raises(ValueError, match="holds a plate with 2 wells"):
+        read_image(path)
     assert len(find([f"{path}/*/*/*"])) == 2
+
+
+def test_labels_alone_in_a_folder_are_named(tmp_path: Path) -> None:
+    root = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    multiscale(root.create_group("labels/cells"), PLANE)
+    for file in (tmp_path / "a.zarr", tmp_path / "a.zarr" / "labels"):
+        with pytest.raises(
+            ValueError, match=r"1 image: a\.zarr/labels/cells; name that"
+        ):
+            read_labels(file)
+    assert find([tmp_path / "a.zarr#*"]) == [tmp_path / "a.zarr" / "labels" / "cells"]
 
 
 @pytest.mark.parametrize("listed", [True, False])

@@ -485,3 +485,20 @@ def test_a_stack_that_is_cut_off_is_refused_where_tifffile_is_silenced(
     finally:
         logging.disable(logging.NOTSET)
         log.setLevel(logging.NOTSET)
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (48, 64, 3), (2, 48, 64)])
+def test_labels_that_are_compressed_as_a_jpeg_are_refused(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    file = tmp_path / "a.tif"
+    masks = np.zeros(shape, np.uint8)
+    rgb = len(shape) == 3 and shape[-1] == 3
+    tifffile.imwrite(
+        file, masks, compression="jpeg", photometric="rgb" if rgb else "minisblack"
+    )
+    with pytest.raises(ValueError, match=r"a\.tif: JPEG compression alters labels"):
+        read_labels(file)
+    assert read_image(file).data.size == masks.size
+    tifffile.imwrite(file, masks, compression="zlib", photometric="minisblack")
+    assert not np.any(read_labels(file).data)

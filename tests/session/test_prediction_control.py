@@ -557,6 +557,22 @@ def test_an_image_of_another_pixel_size_is_resampled(
     assert cells.settings.min_size == smallest
 
 
+@pytest.mark.parametrize(("ndim", "warned"), [(2, False), (3, True)])
+def test_a_single_plane_for_a_network_of_volumes_is_told_once(
+    bench: Bench, ndim: int, warned: bool
+) -> None:
+    bench.models.select(bench.model_file(ndim))
+    layer = bench.viewer.add_image(np.ones((8, 10), np.uint8), name="flat")
+    bench.images.add([layer])
+    bench.images.set_current(bench.store.project.images[-1].id)
+    for _ in range(2):
+        assert bench.control.predict("slice")
+        bench.control.cancel()
+        bench.worker.end(bench.worker.running(PredictJob)[0], cancelled=True)
+    assert [level for level, _ in bench.told] == ["warning"] * warned
+    assert all(text.startswith("flat: it has one slice") for _, text in bench.told)
+
+
 def test_an_image_that_is_not_in_the_project_is_added_unticked(bench: Bench) -> None:
     layer = bench.viewer.add_image(np.ones((8, 10), np.uint8), name="new")
     bench.viewer.layers.selection.active = layer

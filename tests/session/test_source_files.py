@@ -403,3 +403,18 @@ def test_the_only_image_is_taken_with_what_its_file_tells(
     # once no earlier work was found, for which a thread looks
     pump.until(lambda: workspace.images.annotation_layer(image.id) is not None)
     workspace.close()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_labels_that_are_alone_in_a_file_are_its_only_image(
+    bench: Bench, tmp_path: Path, count: int
+) -> None:
+    root = zarr.create_group(tmp_path / "a.zarr", zarr_format=2)
+    for name in ("cells", "nuclei")[:count]:
+        group = root.create_group(f"labels/{name}")
+        group.attrs["multiscales"] = [{"axes": ["y", "x"], "datasets": [{"path": "0"}]}]
+        group.create_array("0", data=np.ones((6, 7), np.uint8))
+    layer = bench.as_if_from(tmp_path / "a.zarr", np.ones((6, 7), np.uint8))
+    told = SourceFiles().read_now(layer)
+    assert (told.axes, told.problem) == ("yx", "")
+    assert any("several" in note for note in told.notes) == (count > 1)

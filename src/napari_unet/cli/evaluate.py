@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,19 @@ from napari_unet.cli.labels import known_kind, meaning_of, read_named
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import axes_option, json_option, labels_option, write_json
 from napari_unet.cli.pairing import pair_files, pairing_option
-from napari_unet.cli.predictions import Predictions, source_of
+from napari_unet.cli.predictions import (
+    Predictions,
+    check_prediction,
+    read_prediction,
+    source_of,
+)
+from napari_unet.cli.progress import ProgressLine
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, IGNORED
 from napari_unet.core.annotation.label_kind import MEANINGS
-from napari_unet.core.annotation.pairing import annotations_of
+from napari_unet.core.annotation.pairing import annotations_of, check_values
 from napari_unet.core.cells.labelmap import mostly_within
 from napari_unet.core.metrics import IMAGE_METRICS, METRICS, ap
+from napari_unet.core.text import counted, sentence
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.label_files import needs_image
 from napari_unet.io.prediction_folder import RECORD
@@ -28,12 +36,12 @@ from napari_unet.io.provenance import read_provenance
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from napari_unet.cli.pairing import By, Pairing
-    from napari_unet.cli.predictions import Wants
+    from napari_unet.cli.pairing import By
+    from napari_unet.cli.predictions import Source, Wants
     from napari_unet.core.annotation.annotations import Annotation, Kind
     from napari_unet.core.images.image import Image
     from napari_unet.core.metrics import Metric
@@ -94,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
             by=options.pair_by,
             output=options.json,
         )
-        results, notes = scores.results, scores.notes
+        results, notes, problems = scores.results, scores.notes, scores.problems
         report: dict[str, Any] = {"pairs": scores.pairs}
     else:
         evaluation = Evaluation(
@@ -108,10 +116,11 @@ def run(options: argparse.Namespace) -> int:
             ignore_below=options.ignore_below,
         )
         results, notes = evaluation.scores(metrics), evaluation.notes
+        problems = evaluation.problems
         report = {"pairs": evaluation.pairs, "labels": evaluation.kind}
-    for note in notes:
+    for note in notes if results else ():
         print(note, file=sys.stderr)
-    width = max(len(name) for name in results)
+    width = max((len(name) for name in results), default=0)
     if options.json != "-":
         for name, value in results.items():
             print(f"{name:{width}}  {'-' if value is None else f'{value:.4f}'}")
@@ -119,8 +128,14 @@ def run(options: argparse.Namespace) -> int:
     known = {
         n: v if v is not None and isfinite(v) else None for n, v in results.items()
     }
-    write_json({**known, **report, "notes": notes}, options.json)
-    return 0
+    report |= {"notes": notes, "problems": problems}
+    write_json({**known, **report}, options.json)
+    line = ProgressLine()
+    if results and problems:
+        line.say(f"{counted(len(problems), 'pair is', 'pairs are')} not compared:")
+    for problem in problems:
+        line.say(f"napari-unet: {problem}")
+    return 1 if problems else 0
 
 
 def _metrics(options: argparse.Namespace) -> list[str]:
@@ -161,8 +176,23 @@ def evaluate(
     metrics: Sequence[str],
     **options: Any,
 ) -> dict[str, float]:
-    """Measure predictions with metrics by their names; options as of `Evaluation`."""
-    return Evaluation(predictions, truth, **options).scores(metrics)
+    """Measure predictions with metrics by their names; options as of `Evaluation`.
+
+    ValueError also if some of the pairs cannot be compared.
+    """
+    evaluation = Evaluation(predictions, truth, **options)
+    scores = evaluation.scores(metrics)
+    if evaluation.problems:
+        raise ValueError(" ".join(evaluation.problems))
+    return scores
+
+
+class _Pair(NamedTuple):
+    """What is compared."""
+
+    file: Path  # of the truth
+    truth: Image
+    found: Mapping[Source, tuple[Path, Image]]  # metrics may want several predictions
 
 
 @dataclass(slots=True, eq=False)
@@ -191,7 +221,9 @@ class Evaluation:
     notes : list of str
         What was chosen, in sentences.
     pairs : list of dict
-        The files that were paired, for programs.
+        The files that were compared, for programs.
+    problems : list of str
+        Why others were not: a sentence for each pair.
     """
 
     predictions: str | Path
@@ -204,7 +236,7 @@ class Evaluation:
     ignore_below: int | None = None
     notes: list[str] = field(default_factory=list, init=False)
     pairs: list[dict[str, str]] = field(default_factory=list, init=False)
-    _masks: list[Image] = field(default_factory=list, init=False)
+    problems: list[str] = field(default_factory=list, init=False)
     _known: list[Annotation] = field(default_factory=list, init=False)
     _models: dict[str, str] = field(default_factory=dict, init=False)
 
@@ -219,7 +251,9 @@ class Evaluation:
         return "semantic" if self.kind == "sparse" else self.kind or "instances"
 
     def scores(self, metrics: Sequence[str]) -> dict[str, float]:
-        """Return what each metric measures, pooled over all images.
+        """Return what each metric measures, pooled over all pairs that are sound.
+
+        Nothing if none is: see `problems`.
 
         Raises
         ------
@@ -227,39 +261,126 @@ class Evaluation:
             If files do not go together, the meaning of their values is unclear, or a
             metric needs what is not there.
         """
+        wants = dict.fromkeys(METRICS[name].wants for name in metrics)
+        sources = {one: source_of(self.predictions, one) for one in wants}
+        pairs = self._read([*dict.fromkeys(sources.values())])
+        given = self._given_kind(pairs)
+        pairs = self._sound(pairs, given)
+        if not pairs:
+            return {}
+        self._find_meaning([pair.truth for pair in pairs], given)
+        found = {
+            one: self._predictions(source, pairs, one)
+            for one, source in sources.items()
+        }
         results: dict[str, float] = {}
-        found: dict[Wants, tuple[Predictions, Kind]] = {}
         for name in metrics:
             metric = METRICS[name]
-            if metric.wants not in found:
-                found[metric.wants] = self._read(metric.wants)
             results |= self._measure(name, metric, *found[metric.wants])
         return results
 
-    def _read(self, wants: Wants) -> tuple[Predictions, Kind]:
-        """Read the predictions that a metric wants, and what their values mean."""
-        source = source_of(self.predictions, wants)
+    def _read(self, sources: Sequence[Source]) -> list[_Pair]:
+        """Pair the files and read them."""
+        paired = [self._paired(source) for source in sources]
+        pairs = []
+        for file in paired[0]:
+            if all(file in others for others in paired):
+                files = [predictions[file] for predictions in paired]
+                with self._listed():
+                    pairs.append(self._read_pair(file, sources, files))
+        return pairs
+
+    def _paired(self, source: Source) -> dict[Path, Path]:
+        """Return the prediction of each file of the truth."""
         pairing = pair_files([source.path], self.truth, self.by, labels=True)
         if self.output is not None and self.output != "-":
             record = Path(self.predictions) / RECORD
             check_separate(self.output, (*pairing.files, record))
+        self._note(pairing.sentence)
+        return {truth: prediction for prediction, truth in pairing.pairs}
+
+    def _read_pair(
+        self, file: Path, sources: Sequence[Source], files: Sequence[Path]
+    ) -> _Pair:
+        found: dict[Source, tuple[Path, Image]] = {}
+        truth: Image | None = None
+        for source, other in zip(sources, files, strict=True):
+            # outlines have the size of the other image
+            like = read_named(file, self.axes) if needs_image(other) else None
+            image = read_prediction(other, source.saved_kind, like)
+            if truth is None:
+                like = None if needs_image(other) else image
+                truth = read_named(file, self.axes, like)
+            _check_sizes(image, truth, self._ndim)
+            found[source] = other, image
+        if truth is None:
+            raise RuntimeError("no metric is asked for")
+        return _Pair(file, truth, found)
+
+    def _sound(self, pairs: Sequence[_Pair], given: Kind | None) -> list[_Pair]:
+        """Leave out pairs whose values cannot mean what they should."""
+        sound = []
+        for pair in pairs:
+            with self._listed():
+                check_values(pair.truth, given)
+                for source, (_, image) in pair.found.items():
+                    check_prediction(image, source.saved_kind, given)
+                sound.append(pair)
+        return sound
+
+    @contextmanager
+    def _listed(self) -> Iterator[None]:
+        """Go on with the other pairs if there is something wrong with one."""
+        try:
+            yield
+        except (ValueError, OSError) as error:
+            self.problems.append(sentence(error))
+
+    def _given_kind(self, pairs: Sequence[_Pair]) -> Kind | None:
+        """Return what the values of the truth mean, unless that is to be guessed."""
+        given = self.kind or known_kind([pair.file for pair in pairs])
+        if given is not None or not pairs:
+            return given
+        source = next(iter(pairs[0].found))
+        if source.saved_kind in ("classes", "probabilities"):
+            parted = Predictions(
+                [pair.found[source][1] for pair in pairs], source.saved_kind, self._ndim
+            ).values()
+            if len(parted) > 1 and _highest(pair.truth for pair in pairs) <= max(
+                parted
+            ):
+                self._note(f"truth: {MEANINGS['semantic']}, as in the predictions.")
+                return "semantic"
+        return None
+
+    def _find_meaning(self, masks: Sequence[Image], given: Kind | None) -> None:
+        """Find what is known of each page."""
+        self.kind, notes = meaning_of(masks, given, "truth")
+        for note in (*notes, *notes_of(masks)):
+            self._note(note)
+        self._known = annotations_of(masks, self._ndim, self.kind)
+
+    def _predictions(
+        self, source: Source, pairs: Sequence[_Pair], wants: Wants
+    ) -> tuple[Predictions, Kind]:
+        """Return the predictions that a metric wants, and what their values mean."""
+        files = [pair.found[source][0] for pair in pairs]
+        images = [pair.found[source][1] for pair in pairs]
+        of_cells = known_kind(files) is not None
         predictions = Predictions(
-            pairing.pairs, source.saved_kind, self._ndim, self.axes
+            images, source.saved_kind, self._ndim, of_cells=of_cells
         )
-        if not self._masks:
-            self._read_truth(pairing, predictions)
-        for prediction, mask in zip(predictions.images, self._masks, strict=True):
-            _check_sizes(prediction, mask, self._ndim)
-        self.pairs += pairing.record("prediction", "truth")
+        for file, pair in zip(files, pairs, strict=True):
+            row = {"prediction": str(file), "truth": str(pair.file)}
+            if row not in self.pairs:
+                self.pairs.append(row)
         classes = len(self._known[0].classes)
         meaning = predictions.kind(self._of_predictions, wants, classes)
-        if source.saved_kind is None and not (
-            predictions.of_cells or wants == "probability"
-        ):
+        if source.saved_kind is None and not (of_cells or wants == "probability"):
             self._note(f"predictions: {MEANINGS[meaning]} (guessed).")
-        for note in notes_of(predictions.images):
+        for note in notes_of(images):
             self._note(note)
-        self._check_origin([path for path, _ in pairing.pairs])
+        self._check_origin(files)
         return predictions, meaning
 
     def _check_origin(self, files: Sequence[Path]) -> None:
@@ -271,25 +392,6 @@ class Evaluation:
                 f"predictions: they are of {len(self._models)} models, "
                 f"{' and '.join(sorted(self._models.values()))}."
             )
-
-    def _read_truth(self, pairing: Pairing, predictions: Predictions) -> None:
-        self._masks = [
-            read_named(file, self.axes, None if needs_image(other) else image)
-            for image, (other, file) in zip(
-                predictions.images, pairing.pairs, strict=True
-            )
-        ]
-        self._note(pairing.sentence)
-        given = self.kind or known_kind([file for _, file in pairing.pairs])
-        if given is None and predictions.saved_kind in ("classes", "probabilities"):
-            parted = predictions.values()
-            if len(parted) > 1 and _highest(self._masks) <= max(parted):
-                given = "semantic"
-                self._note(f"truth: {MEANINGS[given]}, as in the predictions.")
-        self.kind, notes = meaning_of(self._masks, given, "truth")
-        for note in (*notes, *notes_of(self._masks)):
-            self._note(note)
-        self._known = annotations_of(self._masks, self._ndim, self.kind)
 
     def _measure(
         self, name: str, metric: Metric, predictions: Predictions, kind: Kind
@@ -346,7 +448,7 @@ def _objects(page: Annotation) -> NDArray[Any]:
     return np.where(page.labels >= FIRST_OBJECT, page.labels - 1, 0)
 
 
-def _highest(masks: Sequence[Image]) -> int:
+def _highest(masks: Iterable[Image]) -> int:
     fields = (field for mask in masks for field in mask.fields(2))
     return max(int(field.read().max()) for field in fields)
 

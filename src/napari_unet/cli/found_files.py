@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from glob import has_magic
 from os.path import commonpath
@@ -12,7 +13,7 @@ from unicodedata import normalize
 
 from napari_unet.core.text import printable
 from napari_unet.io.images import find
-from napari_unet.io.label_files import find_labels, name_within
+from napari_unet.io.label_files import find_labels, name_within, stem_of_format
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.ome_zarr import is_zarr
 
@@ -48,14 +49,20 @@ def found_files(
         for path in find_labels([one], movies=movies) if labels else find([one]):
             file = _described(one, path, above)
             found.setdefault(path, _of_image(file, one) if labels else file)
-    return list(found.values())
+    # those in two folders that were given look alike below these
+    times = Counter(file.shown for file in found.values())
+    return [
+        replace(file, shown=str(file.path)) if times[file.shown] > 1 else file
+        for file in found.values()
+    ]
 
 
 def _of_image(file: FoundFile, given: str | Path) -> FoundFile:
     """Call objects as their image, where that is not the name of the file."""
     name = name_within(file.path)
     if name is None:
-        return file
+        stem = stem_of_format(file.path)
+        return file if stem is None else replace(file, name=normalize("NFC", stem))
     named = replace(file, name=normalize("NFC", name))
     if file.path == Path(given):
         return named if file.path != file.file else replace(named, rest="")

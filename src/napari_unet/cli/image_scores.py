@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import pair_files
 from napari_unet.core.metrics import IMAGE_METRICS
-from napari_unet.core.text import times
+from napari_unet.core.text import sentence, times
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.images import check_finite, read_image
 from napari_unet.io.prediction_folder import IMAGE, KINDS, RECORD
@@ -32,6 +32,7 @@ class ImageScores:
     results: dict[str, float | None]  # by metric, None where images are too small
     pairs: list[dict[str, str]]  # the files, for programs
     notes: list[str]  # what was chosen, in sentences
+    problems: list[str]  # why other pairs were not compared, a sentence for each
 
 
 def are_images(predictions: str | Path) -> bool:
@@ -60,29 +61,42 @@ def image_scores(
     """Measure images; each channel by itself, with the mean of all where several are.
 
     `axes` are of the truth, `output` is a file that will be written. Pixels of the
-    truth that are NaN or infinite do not count, nor do planes with some in SSIM. A
-    ValueError says that files do not go together, or images differ in size.
+    truth that are NaN or infinite do not count, nor do planes with some in SSIM. Pairs
+    that cannot be read, or differ in size, are left out. A ValueError says that files
+    do not go together.
     """
     folder = Path(predictions) / IMAGE
     source = folder if folder.is_dir() else predictions
     pairing = pair_files([source], truth, by, "target")
     if output is not None and output != "-":
         check_separate(output, pairing.files)
-    found = [read_image(file) for file, _ in pairing.pairs]
-    wanted = [read_image(file, axes) for _, file in pairing.pairs]
-    for one, other in zip(found, wanted, strict=True):
-        _check_sizes(one, other)
-        check_finite(one)
-    notes = [pairing.sentence, *notes_of([*found, *wanted])]
+    pairs, problems = [], []
+    for files in pairing.pairs:
+        try:
+            pairs.append((files, *_read(*files, axes)))
+        except (ValueError, OSError) as error:
+            problems.append(sentence(error))
+    images = [image for _, *both in pairs for image in both]
+    notes = [pairing.sentence, *notes_of(images)]
     planes = [
         (f.read(), w.read())
-        for one, other in zip(found, wanted, strict=True)
+        for _, one, other in pairs
         for f, w in zip(one.fields(2), other.fields(2), strict=True)
     ]
     results: dict[str, float | None] = {}
-    for name in metrics:
+    for name in metrics if pairs else ():
         results |= _each_channel(name, planes)
-    return ImageScores(results, pairing.record("prediction", "truth"), notes)
+    rows = [{"prediction": str(p), "truth": str(t)} for (p, t), *_ in pairs]
+    return ImageScores(results, rows, notes, problems)
+
+
+def _read(file: Path, truth: Path, axes: str | None) -> tuple[Image, Image]:
+    """Read a pair; errors name the files, not their images, which have one name."""
+    found = replace(read_image(file), name=str(file))
+    wanted = replace(read_image(truth, axes), name=str(truth))
+    _check_sizes(found, wanted)
+    check_finite(found)
+    return found, wanted
 
 
 def _each_channel(
@@ -126,4 +140,9 @@ def _check_sizes(found: Image, wanted: Image) -> None:
         raise ValueError(
             f"{found.name}: prediction and truth must have equal sizes along t, z, y, "
             f"x, found {times(sizes[0])} and {times(sizes[1])}."
+        )
+    if found.channels != wanted.channels:
+        raise ValueError(
+            f"{found.name}: prediction and truth must have as many channels, found "
+            f"{found.channels} and {wanted.channels}."
         )

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
 
 
+# Share of pixels from which cells may rather be what lies between them.
+_MOST = 0.5
+
+
 def read_named(path: Path, axes: str | None = None, like: Image | None = None) -> Image:
     """As `read_objects`, without classes."""
     return without_classes(read_objects(path, axes, like))
@@ -74,7 +78,7 @@ def meaning_of(
     """Return the meaning of labels, and notes about it.
 
     It is guessed if `kind` is None. The notes, which call the labels `what`, are about
-    the guess and empty planes.
+    the guess, empty planes, and masks that may be inverted.
 
     Raises
     ------
@@ -86,7 +90,18 @@ def meaning_of(
     if kind is None:
         notes.append(f"{what}: {MEANINGS[meaning]} (guessed; --labels says otherwise).")
     planes = [field for mask in labels for field in mask.fields(2)]
-    empty = sum(not np.any(plane.read()) for plane in planes)
+    shares = [float(np.mean(plane.read() > 0)) for plane in planes]
+    empty = shares.count(0)
+    # all planes together: one may well be full of cells
+    if (
+        kind is None
+        and meaning == "binary"
+        and (share := float(np.mean(shares))) > _MOST
+    ):
+        notes.append(
+            f"{what}: {100 * share:.0f} % of the pixels are cells: if 0 stands for "
+            "these and the other value for background, invert the masks."
+        )
     if empty and len(planes) > 1 and meaning not in ("annotation", "sparse"):
         notes.append(
             f"{what}: {empty} of {len(planes)} planes have no value above 0, and are "

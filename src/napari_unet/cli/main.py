@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli.stopping import Stopped, on_stop_request
 
@@ -126,7 +126,9 @@ def _parsed(given: list[str]) -> argparse.Namespace:
         description="Segment microscopy images with the U-Net, from few annotations.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(
+        metavar="COMMAND", required=True, parser_class=_mixing_parser()
+    )
     wanted = next((a for a in given if a in COMMANDS), None)
     for name, purpose in COMMANDS.items():
         sub = subparsers.add_parser(
@@ -137,6 +139,28 @@ def _parsed(given: list[str]) -> argparse.Namespace:
             command.add_options(sub)
             sub.set_defaults(run=command.run, command=name)
     return parser.parse_args(given)
+
+
+def _mixing_parser() -> type[argparse.ArgumentParser]:
+    """Return a parser that takes files behind options, too, as people name them.
+
+    argparse's own takes `MODEL --output DIR` for all there is of MODEL and any images.
+    """
+    import argparse
+
+    class MixingParser(argparse.ArgumentParser):
+        inside = False
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            if self.inside:
+                return super().parse_known_args(args, namespace)
+            self.inside = True
+            try:
+                return self.parse_known_intermixed_args(args, namespace)
+            finally:
+                self.inside = False
+
+    return MixingParser
 
 
 def _fail(sentence: str) -> int:

@@ -25,7 +25,7 @@ from napari_unet.core.events import TileSeen, TilesSuggested
 from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.known import KnownParts
 from napari_unet.core.suggestions.sampling import sample_frames
-from napari_unet.core.text import counted, printable
+from napari_unet.core.text import counted, printable, sentence
 from napari_unet.io.images import check_finite, find, read_image
 from napari_unet.io.pretrained import model_path
 
@@ -89,6 +89,9 @@ def run(options: argparse.Namespace) -> int:
     files, partners, said = _files(options)
     line = ProgressLine()
     read, problems = _read_all(files, partners, options)
+    if not read:
+        write_json({"looked_at": "", "tiles": [], "problems": problems}, options.json)
+        return _fail(problems, line)
     images, names = [one.image for one in read], [str(one.file) for one in read]
     known, notes = _known(read, options)
     for note in (*said, *notes, *notes_of(images)):
@@ -101,6 +104,11 @@ def run(options: argparse.Namespace) -> int:
     rows = [_row(one, names) for one in found.suggestions]
     report = {"looked_at": found.sentence, "tiles": rows, "problems": problems}
     write_json(report, options.json)
+    return _fail(problems, line)
+
+
+def _fail(problems: Sequence[str], line: ProgressLine) -> int:
+    """Show what is wrong, if anything; return the exit status."""
     for problem in problems:
         line.say(f"napari-unet: {problem}")
     return 1 if problems else 0
@@ -119,7 +127,8 @@ def _files(
         pairing = pair_files([options.images], [options.known], options.pair_by)
         labelled, alone = list(pairing.pairs), list(pairing.alone)
         every = len(labelled) + len(alone)
-        said = [f"{len(labelled)} of {counted(every, 'image')} have labels."]
+        have = "has" if every == 1 else "have"
+        said = [f"{len(labelled)} of {counted(every, 'image')} {have} labels."]
     chosen = [
         file
         for file, times in zip(alone, sample_frames([1] * len(alone)), strict=True)
@@ -148,24 +157,19 @@ def _read(file: Path, options: argparse.Namespace) -> Image:
 def _read_all(
     files: Sequence[Path], partners: Sequence[Path | None], options: argparse.Namespace
 ) -> tuple[list[_Read], list[str]]:
-    """Read images and their labels, and say what is wrong with those that fail.
-
-    If all of them do, the error of the first is raised.
-    """
+    """Read images and their labels, and say what is wrong with those that fail."""
     axes = options.axes.replace("c", "") if options.axes else None
     found: list[_Read] = []
-    errors: list[Exception] = []
+    problems: list[str] = []
     for file, partner in zip(files, partners, strict=True):
         try:
             image = _read(file, options)
             labels = None if partner is None else read_named(partner, axes, image)
         except (ValueError, OSError) as error:
-            errors.append(error)
+            problems.append(sentence(error))
         else:
             found.append(_Read(file, image, partner, labels))
-    if not found:
-        raise errors[0]
-    return found, [str(error) for error in errors]
+    return found, problems
 
 
 def _known(

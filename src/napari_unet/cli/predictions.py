@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from napari_unet.cli.labels import known_kind, read_named
+from napari_unet.cli.labels import read_named
 from napari_unet.core.annotation.annotations import BACKGROUND
 from napari_unet.core.annotation.label_kind import UnclearLabelsError
-from napari_unet.core.annotation.pairing import annotations_of, kind_of
+from napari_unet.core.annotation.pairing import (
+    annotations_of,
+    check_sharp,
+    check_values,
+    kind_of,
+)
 from napari_unet.core.cells.instances import most_probable
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.images.image import Image
+from napari_unet.core.metrics import IMAGE_METRICS
 from napari_unet.io.images import read_image
-from napari_unet.io.label_files import is_objects, needs_image
-from napari_unet.io.prediction_folder import KINDS
+from napari_unet.io.label_files import is_objects
+from napari_unet.io.prediction_folder import IMAGE, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +64,11 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     found = [kind for kind in SOURCES[wants] if kind in there]
     if found:
         return Source(path / found[0], found[0])
+    if not there and (path / IMAGE).is_dir():
+        raise ValueError(
+            f"{predictions}: holds images that a network made, no labels; measured of "
+            f"them are {', '.join(IMAGE_METRICS)}."
+        )
     named = path.name
     if not path.is_dir() or path.suffix == ".zarr":
         named = path.parent.name
@@ -70,11 +81,33 @@ def source_of(predictions: str | Path, wants: Wants) -> Source:
     return Source(predictions, saved_kind)
 
 
+def read_prediction(file: Path, saved_kind: str | None, like: Image | None) -> Image:
+    """Read a prediction; `like` is an image of its size, which outlines do not tell.
+
+    Messages name it by its path. A ValueError or OSError says why it is none.
+    """
+    if is_objects(file) or saved_kind in ("classes", "instances"):
+        return read_named(file, like=like)
+    image = replace(read_image(file), name=str(file))
+    if saved_kind == "probabilities" and image.data.dtype.kind != "f":
+        raise ValueError(
+            f"{file}: probabilities are real numbers, found {image.data.dtype}."
+        )
+    # masks from elsewhere may be saved as colours, or as real numbers
+    return image if _is_probability(image, saved_kind) else read_named(file)
+
+
+def check_prediction(image: Image, saved_kind: str | None, truth: Kind | None) -> None:
+    """Refuse, with a ValueError, masks that are grey levels beside such a truth."""
+    if saved_kind == "instances":
+        check_values(image, "instances")
+    elif saved_kind is None:
+        of_classes = truth in ("semantic", "sparse")
+        check_sharp(_labels(image), "semantic" if of_classes else None)
+
+
 class Predictions:
     """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3.
-
-    `pairs` are their files and those of the truth, whose axes are `axes`: objects in
-    other programs' files are of images of the size of these.
 
     Attributes
     ----------
@@ -84,21 +117,15 @@ class Predictions:
 
     def __init__(
         self,
-        pairs: Sequence[tuple[Path, Path]],
+        images: Sequence[Image],
         saved_kind: str | None,
         ndim: int,
-        axes: str | None = None,
+        *,
+        of_cells: bool = False,
     ) -> None:
         self.saved_kind = saved_kind
-        self.of_cells = known_kind([file for file, _ in pairs]) is not None
-        self.images = [
-            read_named(
-                file, like=read_named(truth, axes) if needs_image(file) else None
-            )
-            if is_objects(file)
-            else _read(file, saved_kind)
-            for file, truth in pairs
-        ]
+        self.of_cells = of_cells
+        self.images = images
         self._ndim = ndim
         self._labels: list[Image] | None = None
 
@@ -151,18 +178,6 @@ class Predictions:
         if self._labels is None:
             self._labels = [_labels(image) for image in self.images]
         return self._labels
-
-
-def _read(file: Path, saved_kind: str | None) -> Image:
-    if saved_kind in ("classes", "instances"):
-        return read_named(file)
-    image = replace(read_image(file), name=str(file))
-    if saved_kind == "probabilities" and image.data.dtype.kind != "f":
-        raise ValueError(
-            f"{file}: probabilities are real numbers, found {image.data.dtype}."
-        )
-    # masks from elsewhere may be saved as colours, or as real numbers
-    return image if _is_probability(image, saved_kind) else read_named(file)
 
 
 def _is_probability(image: Image, saved_kind: str | None) -> bool:

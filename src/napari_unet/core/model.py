@@ -200,6 +200,20 @@ class ModelCard(GrownSettings):
         """Numbers of the classes whose objects are told apart."""
         return cell_classes(self.classes)
 
+    def note_of_depth(self, slices: int, times: int) -> str:
+        """Say that a network for volumes is given single planes; empty if it is not."""
+        if self.architecture.ndim == 2 or slices > 1:
+            return ""
+        note = (
+            f"it has one slice, and {shown(self.name)} is a model for volumes: it sees "
+            "the slice mirrored to both sides, which is no volume, and finds less"
+        )
+        return note + (
+            f"; if its {times} time points are slices, name the axes (zyx)."
+            if times > 1
+            else "."
+        )
+
     @model_validator(mode="after")
     def _members_fit(self) -> Self:
         if self.members > 1 and not self.training.objective.is_judged:

@@ -136,7 +136,8 @@ class FilePredictor:
                     self.folder.remove_other(file, kind, large=large)
                 # of a run that was killed, when the image was larger
                 discard_if_complete(self.folder.unfinished(file))
-        notes = image.notes
+        depth = self.card.note_of_depth(image.size("z"), image.size("t"))
+        notes = (*image.notes, depth) if depth else image.notes
         if self.segmentation.track and not self._tracks(image):
             notes += (
                 f"it has one time point (axes {image.axes}), so no cell is followed.",

@@ -142,7 +142,12 @@ def check_separate(output: str | Path, inputs: Iterable[str | Path]) -> None:
     for given in inputs:
         source = Path(given).resolve()
         same = target.exists() and source.exists() and target.samefile(source)
-        if same or target.is_relative_to(source) or source.is_relative_to(target):
+        if target.is_relative_to(source) and target != source:
+            raise ValueError(
+                f"{output}: lies in what is read ({given}), where nothing is written; "
+                "name another place to write to."
+            )
+        if same or source.is_relative_to(target):
             raise ValueError(
                 f"{output}: is, or holds, what is read ({given}), and would be "
                 "replaced; name another place to write to."

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
-from napari_unet.core.images.image import ImageFile
+from napari_unet.core.images.image import LARGEST, ImageFile
 from napari_unet.core.text import encodable, printable, reason
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
@@ -141,15 +141,15 @@ def read_labels(path: str | Path, axes: str | None = None) -> Image:
     Raises
     ------
     ValueError
-        Also for a JPEG, whose compression alters labels, for channels that differ, and
-        for values that are negative or no integers.
+        Also for a JPEG, or a TIFF compressed like one, which alters labels, for
+        channels that differ, and for values that are negative or no integers.
     """
     path = Path(path)
     pixels = _decode(path)
-    if _kind(split_number(path)[0]) in JPEG:
+    if pixels.altered:
         raise ValueError(
             f"{printable(path)}: JPEG compression alters labels; they are read from "
-            "TIFF, PNG and OME-Zarr."
+            "TIFF (with another compression), PNG and OME-Zarr."
         )
     with _naming(path):
         image = pixels.image(encodable(image_name(path)), axes, labels=True)
@@ -168,14 +168,13 @@ def check_finite(image: Image) -> None:
     Raises
     ------
     ValueError
-        A value is NaN, infinite, or beyond the range of float32; the message has the
-        position of the first.
+        A value is NaN, infinite, or beyond `core.images.image.LARGEST`; the message
+        has the position of the first.
     """
     if image.data.dtype.kind != "f":
         return
-    most = np.finfo(np.float32).max
     for axes, start, block in _blocks(image):
-        bad = ~(np.abs(block) <= most)  # a comparison with NaN is False
+        bad = ~(np.abs(block) <= LARGEST)  # a comparison with NaN is False
         if bad.any():
             index = np.argwhere(bad)[0]
             value = block[tuple(index)]
@@ -183,8 +182,8 @@ def check_finite(image: Image) -> None:
                 f"{a}={i + start.get(a, 0)}" for a, i in zip(axes, index, strict=True)
             )
             raise ValueError(
-                f"{printable(image.name)}: pixels must be finite numbers, "
-                f"found {value} at {where}."
+                f"{printable(image.name)}: pixels must be finite numbers up to "
+                f"{LARGEST:g}, found {value} at {where}."
             )
 
 

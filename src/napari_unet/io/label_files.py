@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 # In a folder with other files only the endings that we write mean objects.
 _WRITTEN = [one.suffixes[0] for one in FORMATS.values()]
 _OWN = tuple(suffix.lower() for suffix in _WRITTEN)
+# with a word for the format before the suffix
+_WORDED = tuple(
+    suffix.lower()
+    for one in FORMATS.values()
+    for suffix in one.suffixes
+    if suffix.startswith("_") and "." in suffix
+)
 # only files: the masks in a folder of the Cell Tracking Challenge are images
 _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
 # Suffixes of image names in other programs' files, also of formats that are not read.
@@ -60,6 +67,16 @@ def name_within(path: str | Path) -> str | None:
         ends = [s for s in found.suffixes if whole.lower().endswith(s.lower())]
         return Path(whole[: -max(map(len, ends))]).name
     return None
+
+
+def stem_of_format(path: str | Path) -> str | None:
+    """Return the name of a file without the words that its format adds to an image's.
+
+    So "a" of a_RoiSet.zip; None if it has none.
+    """
+    name = split_number(path)[0].name
+    ends = [end for end in _WORDED if name.lower().endswith(end)]
+    return name[: -max(map(len, ends))] or None if ends else None
 
 
 def find_labels(paths: Sequence[str | Path], *, movies: bool = False) -> list[Path]:

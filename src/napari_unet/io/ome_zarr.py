@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.images.image import AXES, Image
-from napari_unet.core.text import counted, printable
+from napari_unet.core.text import counted, printable, reason
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels, SeveralImagesError
 from napari_unet.io.remote import is_remote, zarr_store
@@ -71,13 +71,17 @@ def read(path: Path, number: int | None = None) -> Pixels:
     group, scales = _chosen(path, node, number)
     if not scales.get("datasets"):
         raise ValueError("its description names no array of pixels")
-    level = scales["datasets"][0]
-    array = _member(group, level["path"])
-    if not isinstance(array, zarr.Array):
-        raise ValueError(f"it tells of {printable(level['path'])}, which is no array")
-    # NGFF 0.1 and 0.2 had no axes: they were always these five.
-    described = scales.get("axes") or list("tczyx"[-array.ndim :])
-    axes = [_letter(axis) for axis in described]
+    try:
+        level = scales["datasets"][0]
+        array = _member(group, level["path"])
+        if not isinstance(array, zarr.Array):
+            which = printable(level["path"])
+            raise ValueError(f"it tells of {which}, which is no array")
+        # NGFF 0.1 and 0.2 had no axes: they were always these five.
+        described = scales.get("axes") or list("tczyx"[-array.ndim :])
+        axes = [_letter(axis) for axis in described]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"its description is damaged ({reason(error)})") from error
     return Pixels(array, "".join(axes), _sizes(axes, described, level, scales))
 
 
@@ -279,12 +283,14 @@ def _member(group: Any, name: str) -> Any:
 def _inside(group: Any) -> Iterator[str]:
     """Yield what to add to a group's name for each image in it; "" for itself."""
     metadata = _metadata_of(group)
-    if scales := metadata.get("multiscales"):
+    if scales := _scales(metadata):
         yield from [f"#{k}" for k in range(1, len(scales) + 1)]
         return
     if "plate" in metadata:
         for well in metadata["plate"]["wells"]:
-            for name in _inside(_member(group, well["path"])):
+            # of one that is missing it is said when it is read, after the others
+            inside = _inside(group[well["path"]]) if well["path"] in group else [""]
+            for name in inside:
                 yield f"/{well['path']}{name}"
     elif "well" in metadata:
         yield from [f"/{image['path']}" for image in metadata["well"]["images"]]
@@ -295,9 +301,22 @@ def _inside(group: Any) -> Iterator[str]:
         yield from [f"/{name}" for name in listed or numbered]
     else:
         # Any other group of arrays or images.
-        for name, member in sorted(group.members(), key=lambda one: one[0]):
-            if hasattr(member, "shape") or "multiscales" in _metadata_of(member):
-                yield f"/{name}"
+        members = sorted(group.members(), key=lambda one: one[0])
+        images = [
+            name
+            for name, member in members
+            if hasattr(member, "shape") or _scales(_metadata_of(member))
+        ]
+        yield from [f"/{name}" for name in images]
+        # labels may be all there is
+        if not images and "labels" in dict(members):
+            yield from [f"/labels{name}" for name in _inside(group["labels"])]
+
+
+def _scales(metadata: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the images of a description, as far as it can be understood."""
+    found = metadata.get("multiscales")
+    return [s for s in found if isinstance(s, dict)] if isinstance(found, list) else []
 
 
 def _chosen(
@@ -305,7 +324,7 @@ def _chosen(
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return the group of the image, and its metadata."""
     metadata = _metadata_of(group)
-    scales = metadata.get("multiscales") or []
+    scales = _scales(metadata)
     if len(scales) == 1 and number in {None, 1}:
         return group, scales[0]
     if number is not None and 1 <= number <= len(scales):
@@ -328,9 +347,8 @@ def _chosen(
     name = printable(path.relative_to(around[-1].parent) if around else path.name)
     listed = ", ".join(name + printable(one) for one in first[:_NAMED])
     more = ", …" if len(first) > _NAMED else ""
-    raise SeveralImagesError(
-        f"it holds {what}: {listed}{more}; name one, or all with {name}#*"
-    )
+    name_it = "name that" if len(first) == 1 else f"name one, or all with {name}#*"
+    raise SeveralImagesError(f"it holds {what}: {listed}{more}; {name_it}")
 
 
 def _count(group: Any, metadata: Mapping[str, Any], scales: Sequence[Any]) -> str:

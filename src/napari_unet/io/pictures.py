@@ -62,9 +62,9 @@ def read_jpeg(path: Path) -> Pixels:
         raise ValueError("it is cut off, its end is missing")
     notes = _orientation_notes(content.partition(_EXIF)[2])
     if data.ndim == 2:
-        return Pixels(data, "yx", notes=notes)
+        return Pixels(data, "yx", notes=notes, altered=True)
     foreign = "CMYK" if data.shape[-1] == 4 else ""
-    return Pixels(data, "yxs", notes=notes, foreign=foreign)
+    return Pixels(data, "yxs", notes=notes, foreign=foreign, altered=True)
 
 
 def _orientation_notes(exif: bytes) -> tuple[str, ...]:

@@ -96,6 +96,8 @@ class Pixels:
         Name of a colour space that is not converted; empty for others.
     grey : bool
         Three equal colours became one channel.
+    altered : bool
+        Values were compressed as JPEG does, so they cannot be those of labels.
     """
 
     data: ArrayLike
@@ -108,6 +110,15 @@ class Pixels:
     step: int = 1
     foreign: str = ""
     grey: bool = False
+    altered: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != len(self.data.shape):
+            axes = counted(len(self.axes), "axis", "axes")
+            raise ValueError(
+                f"its description names {axes}, its pixels have the shape "
+                f"{self.data.shape}"
+            )
 
     def image(
         self, name: str, axes: str | None = None, *, labels: bool = False

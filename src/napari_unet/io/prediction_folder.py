@@ -213,13 +213,25 @@ class PredictionFolder:
             temporary.write_text(text, encoding="utf-8")
 
     def check_targets(self, files: Sequence[Path]) -> None:
-        """Refuse to overwrite input.
+        """Refuse to overwrite input, before anything is computed.
 
         Raises
         ------
         ValueError
             If an output is one of the images, lies in one, or has one in it.
+        FileExistsError
+            If there is a file where results need a folder.
         """
+        inside = [UNFINISHED, *self.kinds]
+        if not set(OF_CELLS).isdisjoint(self.kinds):
+            notes = (f"{_NOTES}/{kind}" for kind in self.kinds if kind in OF_CELLS)
+            inside += [_NOTES, *notes]
+        for folder in (self.folder / name for name in inside):
+            if folder.exists() and not folder.is_dir():
+                raise FileExistsError(
+                    f"{folder}: is a file, and a folder of this name is needed for "
+                    "results; move it away or write to another place."
+                )
         sources = [split_number(file)[0] for file in files]
         resolved = [source.resolve() for source in sources]
         for kind in self.kinds:

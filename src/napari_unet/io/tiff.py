@@ -41,7 +41,11 @@ _BROKEN_CHAIN = "invalid page offset"
 _TOO_SHORT = "ImageJ series metadata invalid or corrupted"
 _LOST_TEXT = "TiffTag 270 "
 _TOO_FEW_PAGES = "shaped series failed to reshape"
-_ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES)
+_NO_PAGE = "invalid offset to first page"
+_ERRORS = (_BROKEN_CHAIN, _TOO_SHORT, _LOST_TEXT, _TOO_FEW_PAGES, _NO_PAGE)
+
+# Compressions that alter values whatever their settings.
+_LOSSY = {"OJPEG", "JPEG", "ALT_JPEG", "JPEG_2000_LOSSY"}
 
 _AS_THEY_COME = "pages are read as they come, without pixel size."
 _LOST = f"its description cannot be understood: {_AS_THEY_COME}"
@@ -104,7 +108,9 @@ def read(path: Path, number: int | None = None) -> Pixels:
         if entry.first.keyframe.tags.valueof(ORIENTATION, 1) > 1:
             notes += (TURNED,)
         sizes = {} if misread else _sizes(file, entry)
-        pixels = Pixels(_data(file, entry), entry.axes, sizes, notes)
+        altered = entry.first.keyframe.compression.name in _LOSSY
+        data = _data(file, entry)
+        pixels = Pixels(data, entry.axes, sizes, notes, altered=altered)
         return with_meaning(pixels, entry.first)
 
 

@@ -58,6 +58,21 @@ STEPS = (
     ),
 )
 
+# In place of those with these numbers, for a model that has no cells.
+_WITHOUT_CELLS = {
+    3: Step(
+        "Predict",
+        "Choose how much, and press Predict. The model finds no single cells, so there "
+        "is no threshold to move.",
+        "Predict",
+    ),
+    4: Step(
+        "Export",
+        "Correct what is wrong and train again, or press Export… for what was found.",
+        "Predict",
+    ),
+}
+
 # In place of the first, where a layer is open that nobody has added.
 _ADD = Step(
     "Add the image",
@@ -100,6 +115,7 @@ class Guide:
             images.changed,
             training.changed,
             models.changed,
+            models.selected_changed,
             prediction.changed,
             prediction.exporter.changed,
         )
@@ -131,8 +147,11 @@ class Guide:
     def _find_step(self) -> None:
         self.number = self._next()
         self.step = STEPS[self.number] if self.number < len(STEPS) else None
+        card = self._models.card
         if self.number == 0 and self._images.candidates():
             self.step = _ADD
+        elif card is not None and not card.cell_classes:
+            self.step = _WITHOUT_CELLS.get(self.number, self.step)
 
     def _next(self) -> int:
         """Return the number of the step after the last that is done."""

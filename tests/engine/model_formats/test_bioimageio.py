@@ -115,6 +115,38 @@ def test_a_package_is_read_in_each_form(tmp_path: Path, form: str) -> None:
     np.testing.assert_allclose(found[1], expected, atol=1e-5)
 
 
+def test_a_folder_that_was_packed_whole_is_read(tmp_path: Path) -> None:
+    """As systems pack one, with folders of their own beside it."""
+    folder = write_package(tmp_path / "filter")
+    path = tmp_path / "packed.zip"
+    with ZipFile(path, "w") as file:
+        for one in sorted(folder.iterdir()):
+            file.write(one, f"filter/{one.name}")
+        file.writestr("__MACOSX/._filter", b"")
+    assert recognises(path)
+    model, alone = read(path), read(folder)
+    image = pixels()
+    np.testing.assert_array_equal(made(model, image), made(alone, image))
+    with ZipFile(path, "a") as file:
+        file.writestr("other/rdf.yaml", b"")
+    assert not recognises(path)  # which is meant is open
+
+
+@pytest.mark.parametrize("version", [0.5, "0.5.0", "0.5.12"])
+def test_a_format_may_be_named_without_its_last_number(
+    tmp_path: Path, version: str | float
+) -> None:
+    folder = write_package(tmp_path / "filter")
+    words = yaml.safe_load((folder / "rdf.yaml").read_text())
+    words["format_version"] = version
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(words))
+    assert read(folder).card.classes
+    words["format_version"] = "0.50.1"
+    (folder / "rdf.yaml").write_text(yaml.safe_dump(words))
+    with pytest.raises(ValueError, match=r"format 0\.50\.1; 0\.4 and 0\.5 are read"):
+        read(folder)
+
+
 def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     description = described_in_04()
     numbers = {"axes": "yx", "gain": [0.5], "offset": [3.0]}
@@ -123,6 +155,16 @@ def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     rule = read(write_package(tmp_path / "a", description)).card.normalisation
     assert isinstance(rule, GreySteps)
     assert rule.steps == (Fixed(mean=-6, sd=2, channels=(0,)),)
+
+
+@pytest.mark.parametrize("axes", ["cyx", ["c", "y", "x"], ["channel", "y", "x"]])
+def test_old_axes_may_be_letters_in_a_list(tmp_path: Path, axes: object) -> None:
+    description = described_in_04()
+    step = {"name": "zero_mean_unit_variance", "kwargs": {"axes": axes}}
+    description["inputs"][0]["preprocessing"] = [step]
+    rule = read(write_package(tmp_path / "a", description)).card.normalisation
+    assert isinstance(rule, GreySteps)
+    assert rule.steps == (ZScore(eps=1e-6, together=True),)
 
 
 def test_a_network_of_planes_sees_each_slice_by_its_own_values(tmp_path: Path) -> None:
@@ -251,7 +293,7 @@ def test_a_package_without_its_test_says_so(tmp_path: Path) -> None:
         (np.array([object()]), "in.npy is damaged"),
         (np.array(["a"]), "in.npy holds no numbers"),
         (np.zeros((3, 3)), "has the shape 3 × 3"),
-        (np.zeros((1, 2, 40, 32)), "cannot be run with 2"),
+        (np.zeros((1, 2, 40, 32)), "has 2 channels, its description 1"),
         (np.zeros((1, 1, 48, 32)), "gives 1 × 44 × 28 values .* says 1 × 36 × 28"),
     ],
 )
@@ -262,6 +304,14 @@ def test_a_damaged_test_is_one_sentence(
     description = with_test(folder)
     np.save(folder / "in.npy", array, allow_pickle=True)
     with pytest.raises(ValueError, match=said):
+        read(write_package(folder, description))
+
+
+def test_channels_that_the_test_has_not_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    description = with_test(folder)
+    description["inputs"][0]["axes"][1]["channel_names"] = ["a", "b", "c"]
+    with pytest.raises(ValueError, match="has 1 channels, its description 3"):
         read(write_package(folder, description))
 
 

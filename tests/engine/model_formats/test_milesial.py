@@ -248,6 +248,24 @@ def test_what_differs_from_the_program_is_said(tmp_path: Path) -> None:
     assert "padded in windows of 512 pixels" in " ".join(card.notes)
 
 
+@pytest.mark.parametrize("front", ["", "module.", "net.model."])
+@pytest.mark.parametrize("key", ["", "state_dict", "model_state_dict"])
+def test_checkpoints_of_other_scripts_are_read(
+    tmp_path: Path, front: str, key: str
+) -> None:
+    weights = state()
+    within: dict[str, Any] = {front + name: value for name, value in weights.items()}
+    greys = {"mask_values": [0, 7]}
+    whole = {key: within, "epoch": 3, **greys} if key else within | greys
+    torch.save(whole, tmp_path / "net.pth")
+    torch.save(weights | greys, tmp_path / "plain.pth")
+    model, plain = (read_model(tmp_path / f"{n}.pth") for n in ("net", "plain"))
+    assert model.card.replace(name="plain") == plain.card
+    assert [one.name for one in model.card.classes] == ["value 7"]
+    for name, values in plain.weights.items():
+        np.testing.assert_array_equal(model.weights[name], values)
+
+
 def test_files_of_before_torch_1_6_are_read(tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     saved(path, state(), _use_new_zipfile_serialization=False)

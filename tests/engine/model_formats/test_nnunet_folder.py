@@ -334,6 +334,30 @@ def test_folder_fold_and_checkpoint_are_recognised(tmp_path: Path) -> None:
     assert format_of(tmp_path) is None
 
 
+@pytest.mark.parametrize("gone", ["plans.json", "dataset.json"])
+def test_a_file_that_was_left_behind_is_named(tmp_path: Path, gone: str) -> None:
+    configuration = planned()
+    path = folder(tmp_path / "model", configuration, [built(configuration)])
+    (path / gone).unlink()
+    for part in (path, path / "fold_0", path / "fold_0" / "checkpoint_final.pth"):
+        with pytest.raises(FileNotFoundError, match=rf"model: has no {gone}"):
+            read_model(part)
+
+
+def test_an_unfinished_training_is_told_with_what_there_is(tmp_path: Path) -> None:
+    configuration = planned()
+    path = folder(tmp_path / "model", configuration, [built(configuration)])
+    fold = path / "fold_0"
+    (fold / "checkpoint_final.pth").rename(fold / "checkpoint_best.pth")
+    for part in (path, fold):
+        with pytest.raises(
+            FileNotFoundError,
+            match=f"no {fold}/checkpoint_final.pth: .*such as {fold}/checkpoint_best",
+        ):
+            read_model(part)
+    assert read_model(fold / "checkpoint_best.pth").card.members == 1
+
+
 def test_it_is_kept_in_a_file_of_ours(tmp_path: Path) -> None:
     configuration = planned()
     networks = [built(configuration, seed=seed) for seed in range(2)]

@@ -396,3 +396,18 @@ def test_a_position_that_is_taken_for_a_slice_is_said(
     assert read.labels.data.shape[0] == 3
     note = "Positions that name no time point are taken for slices."
     assert (note in read.labels.notes) == guessed
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a_RoiSet.zip", r"a_RoiSet\.zip: is no zip of ROIs of ImageJ, or is damaged"),
+        ("a.roi", r"a\.roi: is no ROI of ImageJ, or is damaged"),
+    ],
+)
+def test_a_file_of_something_else_is_told_as_it_is_named(
+    tmp_path: Path, name: str, told: str
+) -> None:
+    (tmp_path / name).write_bytes(b"something else")
+    with pytest.raises(ValueError, match=told):
+        imagej_roi.read(tmp_path / name)

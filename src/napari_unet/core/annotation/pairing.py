@@ -103,6 +103,19 @@ def kind_of(masks: Sequence[Image]) -> Kind:
     return _kind_of(*_read(fields), None)
 
 
+def check_values(mask: Image, kind: Kind | None = None) -> None:
+    """Refuse, with a ValueError, a label image whose values cannot mean this."""
+    if kind is None:
+        check_sharp(mask)
+    else:
+        annotations_of([mask], 2, kind)
+
+
+def check_sharp(mask: Image, kind: Kind | None = None) -> None:
+    """Refuse, with a ValueError, a label image that is grey levels."""
+    _check_sharp(*_read(list(mask.fields(2))), kind)
+
+
 def _only_field(image: Image, ndim: int) -> Field:
     fields = list(image.fields(ndim))
     if len(fields) > 1:
@@ -152,9 +165,7 @@ def _kind_of(
     names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
 ) -> Kind:
     """Check that labels are no grey levels; guess what they mean unless it is said."""
-    for name, array in zip(names, arrays, strict=True):
-        with _named(name):
-            check_no_grey_levels(array, kind)
+    _check_sharp(names, arrays, kind)
     if kind is not None or not names:
         return kind or "binary"
     with _named(listed([*dict.fromkeys(names)], 1)):
@@ -166,6 +177,14 @@ def _kind_of(
             with _named(name):
                 check_ids([array for _, array in same])
     return found
+
+
+def _check_sharp(
+    names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
+) -> None:
+    for name, array in zip(names, arrays, strict=True):
+        with _named(name):
+            check_no_grey_levels(array, kind)
 
 
 def _class_names(arrays: Sequence[NDArray[Any]], below: int) -> list[str]:

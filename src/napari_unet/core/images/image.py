@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 AXES = "tczyx"
 BY_NDIM = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}
 """Axes of arrays that have no names for them, by their number."""
+LARGEST = 1e36
+"""Largest grey value that is taken: sums of larger ones are no float32 any more, and
+programs write them where they know no value."""
 
 
 class ArrayLike(Protocol):

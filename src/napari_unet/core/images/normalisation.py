@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_unet.core.images.grey_steps import GreySteps, ZScore
+from napari_unet.core.images.image import LARGEST
 from napari_unet.core.images.structure import (
     SQUARE,
     Overview,
@@ -140,14 +141,14 @@ def in_words(rule: Normalisation) -> str:
 def check_finite(
     image: Image, values: NDArray[Any], at: Mapping[str, int] | None = None
 ) -> None:
-    """Refuse values of an image that are NaN, infinite or beyond float32.
+    """Refuse values of an image that are NaN, infinite or beyond `LARGEST`.
 
     With `at`, the first pixel along t, z, y and x of what is a part (channels, [z,] y,
     x), the ValueError says where one is.
     """
     if values.dtype.kind != "f":
         return
-    good = np.abs(values) <= np.finfo(np.float32).max  # False compared with NaN
+    good = np.abs(values) <= LARGEST  # False compared with NaN
     if good.all():
         return
     found = ""
@@ -161,8 +162,8 @@ def check_finite(
         named = [f"{a}={places[a]}" for a in "tzcyx" if a in image.axes and a in places]
         found = f", found {values[tuple(index)]} at {', '.join(named)}"
     raise ValueError(
-        f"{printable(image.name)}: the image has NaN or infinite values{found}; "
-        "replace them by numbers first."
+        f"{printable(image.name)}: the image has NaN or infinite values, or some "
+        f"beyond {LARGEST:g}{found}; replace them by numbers first."
     )
 
 

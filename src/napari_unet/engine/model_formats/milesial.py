@@ -41,8 +41,7 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path) -> Model:
     """Read a model; as `ModelFormat.read`."""
-    state = torch_file.load(path)
-    greys = state.pop("mask_values", None)
+    state, greys = _parted(torch_file.load(path))
     with torch_file.about(path):
         single = torch_file.shape_of(state, "outc.conv.weight")[:1] == (1,)
         if single:
@@ -64,6 +63,21 @@ def read(path: Path) -> Model:
         ),
     )
     return Model(card, weights)
+
+
+def _parted(found: Mapping[str, Any]) -> tuple[dict[str, Any], object]:
+    """Return the tensors of the network, and the values in masks.
+
+    Scripts that train it on put the tensors into a dictionary of a checkpoint, or
+    something in front of all names, such as "module." for several GPUs.
+    """
+    for inside in (found, *(v for v in found.values() if isinstance(v, dict))):
+        names = [str(name) for name in inside if str(name).endswith(_SIGNS[0])]
+        if len(names) == 1:
+            front = names[0].removesuffix(_SIGNS[0])
+            state = {str(n).removeprefix(front): v for n, v in inside.items()}
+            return state, state.pop("mask_values", found.get("mask_values"))
+    return dict(found), None
 
 
 def _architecture(state: Mapping[str, Any]) -> Architecture:

@@ -52,7 +52,9 @@ def recognises(path: Path) -> bool:
     if path.is_file() and path.name != _PLANS and path.suffix.lower() != ".pth":
         return False
     folder, _ = _place(path)
-    return all((folder / name).is_file() for name in (_PLANS, _DATASET))
+    there = [(folder / name).is_file() for name in (_PLANS, _DATASET)]
+    # one of them may have been left behind, which is said when it is read
+    return all(there) or (any(there) and any(folder.glob("fold_*")))
 
 
 def read(path: Path) -> Model:
@@ -61,6 +63,12 @@ def read(path: Path) -> Model:
     As `ModelFormat.read`.
     """
     folder, files = _place(path)
+    for name in (_PLANS, _DATASET):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"{folder}: has no {name}, which a model of nnU-Net needs beside its "
+                "folds."
+            )
     plans, dataset = Plans.read(folder / _PLANS), Dataset.read(folder / _DATASET)
     first, weights = _checkpoint(files[0]), {}
     configuration = plans.configuration(_configuration(first), folder / _PLANS)
@@ -93,7 +101,11 @@ def _place(path: Path) -> tuple[Path, list[Path]]:
     if path.name.startswith("fold_"):
         return path.parent, [path / _CHECKPOINT]
     folds = sorted(path.glob(f"fold_[0-9]*/{_CHECKPOINT}"))
-    return path, folds or [path / "fold_all" / _CHECKPOINT]
+    # if there is none, that is said of the first fold there is
+    begun = sorted(path.glob("fold_[0-9]*"))[:1]
+    whole = path / "fold_all"
+    only = begun[0] if begun and not whole.exists() else whole
+    return path, folds or [only / _CHECKPOINT]
 
 
 def _left_out(folder: Path, files: list[Path]) -> tuple[str, ...]:
@@ -107,9 +119,11 @@ def _left_out(folder: Path, files: list[Path]) -> tuple[str, ...]:
 
 def _checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
+        others = sorted(path.parent.parent.glob("fold_*/*.pth"))
+        such = f", such as {others[0]}" if others else ""
         raise FileNotFoundError(
             f"there is no {path}: the training is not at its end; a checkpoint of it "
-            "may be given by its name."
+            f"may be given by its name{such}."
         )
     found = torch_file.load(path)
     # the state of the optimiser is as large again

@@ -183,7 +183,8 @@ class Plans(_Record):
         else:
             raise ValueError(
                 f"{path}: has no configuration {shown(name)}, or one that inherits "
-                f"from itself; there are {listed([*map(shown, self.configurations)])}."
+                "from itself; there are "
+                f"{listed([*map(shown, self.configurations)]) or 'none'}."
             )
         if "architecture" not in found:
             found["architecture"] = _OldSizes.of(found, path).described

@@ -247,7 +247,9 @@ def _may_be_roi(name: str) -> bool:
 
 
 def _damaged(path: Path, name: str) -> str:
-    return f"{printable(path)}: {shown(name)} in it is no ROI of ImageJ, or is damaged."
+    which = "" if name == path.name else f"{shown(name)} in it "
+    kind = "zip of ROIs" if not which and path.name.lower().endswith(".zip") else "ROI"
+    return f"{printable(path)}: {which}is no {kind} of ImageJ, or is damaged."
 
 
 def _class_names(names: Iterable[str]) -> dict[str, None]:

@@ -44,9 +44,10 @@ def zoom_to(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     """Bring all of some layers into view."""
     if not layers:
         return
-    if hasattr(viewer, "fit_to_view"):
+    # napari before 0.9 has no scene, and fits all that is visible
+    if hasattr(viewer, "scene"):
         viewer.fit_to_view(layers=layers)
-    else:  # napari before 0.9
+    else:
         viewer.reset_view()
 
 

@@ -195,6 +195,8 @@ def _first_image(path: Path) -> Image:
         if image is None:
             raise
     if not path.name.lower().endswith(LAZY):
+        if len(find([f"{path}#*"])) < 2:
+            return image  # the only one, such as labels without an image
         note = "The file holds several images: this is taken for the first."
         return replace(image, notes=(note, *image.notes))
     every = find([f"{path}#*"])

@@ -178,10 +178,11 @@ class PredictionControl:
         except ValueError as error:
             self.message.emit("error", str(error))
             return False
-        doubtful = (t.resampling for t in targets if t.resampling.implausible)
-        for sentence in {resampling.sentence for resampling in doubtful} - self._warned:
-            self._warned.add(sentence)
-            self.message.emit("warning", sentence)
+        doubts = dict.fromkeys(doubt for t in targets for doubt in t.doubts(model.card))
+        for sentence in doubts:
+            if sentence not in self._warned:
+                self._warned.add(sentence)
+                self.message.emit("warning", sentence)
         self._models.note_use()
         first, *others = targets
         self._run.begin(ImageRun(model, settings, first, others))

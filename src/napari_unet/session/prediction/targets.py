@@ -39,6 +39,13 @@ class Target:
     focus: tuple[float, ...]  # point at which to begin, ([z,] y, x) in pixels
     resampling: Resampling
 
+    def doubts(self, card: ModelCard) -> list[str]:
+        """Return what may be wrong in using a model for the image, in sentences."""
+        depth = card.note_of_depth(self.image.sizes["z"], self.image.sizes["t"])
+        found = [f"{self.image.name}: {depth}"] if depth else []
+        resampling = self.resampling
+        return [resampling.sentence, *found] if resampling.implausible else found
+
 
 class Targets:
     """Finds the images to predict, and adds new ones to the project."""

@@ -161,15 +161,14 @@ class Package(_Part):
 def package_of(found: dict[str, Any], where: object) -> Package:
     """Read a yaml of format 0.4 or 0.5; a ValueError says what is wrong, and where."""
     version = str(found.get("format_version", ""))
-    if not version.startswith(("0.4.", "0.5.")):
+    of_old, of_new = (f"{version}.".startswith(kind) for kind in ("0.4.", "0.5."))
+    if not (of_old or of_new):
         raise ValueError(
             f"{where}: is of bioimage.io's format {shown(version) or 'unknown'}; 0.4 "
             "and 0.5 are read."
         )
     try:
-        package = Package.model_validate(
-            _in_new_words(found) if version.startswith("0.4.") else found
-        )
+        package = Package.model_validate(_in_new_words(found) if of_old else found)
     except ValidationError as error:
         raise ValueError(f"{where}: {explain(error)}") from error
     except (
@@ -333,7 +332,8 @@ def _by_reference(
 def _new_step(old: dict[str, Any]) -> dict[str, Any]:
     kwargs = dict(old.get("kwargs") or {})
     letters = {"b": "batch", "c": "channel"}
-    if isinstance(kwargs.get("axes"), str):
+    # letters, in some packages in a list as in the newer format
+    if isinstance(kwargs.get("axes"), str | list):
         kwargs["axes"] = [letters.get(a, a) for a in kwargs["axes"]]
     name, mode = old["name"], kwargs.pop("mode", "per_sample")
     if mode == "per_dataset":

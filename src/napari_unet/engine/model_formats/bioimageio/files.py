@@ -36,12 +36,17 @@ class PackageFiles:
         except DAMAGED as error:
             raise ValueError(f"{path}: is damaged ({error}).") from error
         self._folder = path if path.is_dir() else path.parent
+        # of all names in a zip, where a folder was packed and not what is in it
+        self._inside = ""
         if path.is_file() and not self._zip:
             if path.suffix.lower() not in YAML_SUFFIXES:
                 raise ValueError(f"{path}: is no zip, or is damaged.")
             self.yaml_name = path.name
             return
         there = [name for name in YAML_NAMES if self.has(name)]
+        if not there and self._zip and (folder := self._only_folder()):
+            self._inside = f"{folder}/"
+            there = [name for name in YAML_NAMES if self.has(name)]
         if not there:
             raise ValueError(f"{path}: has no {' or '.join(YAML_NAMES)}.")
         self.yaml_name = there[0]
@@ -56,7 +61,7 @@ class PackageFiles:
         """Whether the package has a file of this name."""
         if self._zip:
             with self._opened() as file:
-                return name in file.namelist()
+                return self._inside + name in file.namelist()
         return (self._folder / name).is_file()
 
     def read(self, name: str, sha256: str | None = None) -> bytes:
@@ -104,6 +109,16 @@ class PackageFiles:
             raise ValueError(f"{what} is no description of a model.")
         return found
 
+    def _only_folder(self) -> str:
+        """Return the folder in a zip that has a yaml; empty if several have, or none.
+
+        Some programs put their own beside it, such as __MACOSX.
+        """
+        with self._opened() as file:
+            parts = [PurePosixPath(name).parts for name in file.namelist()]
+        found = {p[0] for p in parts if len(p) == 2 and p[1] in YAML_NAMES}
+        return found.pop() if len(found) == 1 else ""
+
     def _check_name(self, name: str) -> None:
         if "://" in name:
             raise ValueError(
@@ -121,7 +136,7 @@ class PackageFiles:
     def _size(self, name: str) -> int:
         if self._zip:
             with self._opened() as file:
-                return file.getinfo(name).file_size
+                return file.getinfo(self._inside + name).file_size
         return (self._folder / name).stat().st_size
 
     def _content(self, name: str) -> bytes:
@@ -129,7 +144,7 @@ class PackageFiles:
             return content_of(self._folder / name)
         size = self._size(name)
         check_memory(self.path, size // 4)
-        with self._opened() as file, file.open(name) as member:
+        with self._opened() as file, file.open(self._inside + name) as member:
             # no more than it says, whatever is in it
             return member.read(size)
 

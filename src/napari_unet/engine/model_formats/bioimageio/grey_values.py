@@ -108,7 +108,8 @@ def _done(step: Step, tensor: Tensor) -> Iterator[AnyStep]:
             gain, offset = np.broadcast_arrays(of.gain, of.offset)
             if not gain.all():
                 raise ValueError("it makes all values alike")
-            yield from _fixed(-offset / gain, 1 / gain, of, tensor)
+            # no -0, which people would wonder at
+            yield from _fixed(0.0 - offset / gain, 1 / gain, of, tensor)
         case "fixed_zero_mean_unit_variance":
             mean, sd = np.broadcast_arrays(of.mean, of.std)
             yield from _fixed(mean, sd, of, tensor)

@@ -41,6 +41,12 @@ def note_of_trial(files: PackageFiles, package: Package, model: Model) -> str:
     if not all(one is not None and files.has(one.source) for one in names):
         return "It was not tried: the package has no test of it."
     given, expected = (_read(files, one) for one in names if one is not None)
+    channels = len(package.inputs[0].channels)
+    if given.shape[1] != channels:
+        raise ValueError(
+            f"{files.path}: the test in the package has {given.shape[1]} channels, its "
+            f"description {channels}."
+        )
     network = model.card.architecture
     if not isinstance(network, Opaque) or given[0, 0].size > _MOST:
         return "It was not tried: the test in the package is a large image."
