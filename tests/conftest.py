@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,14 @@ for _name, _usual in (
 ):
     if hasattr(signal, _name):
         signal.signal(getattr(signal, _name), _usual)
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector pass over what was imported, half a second each time.
+
+    napari and the worker ask for it hundreds of times in a run.
+    """
+    gc.freeze()
 
 
 class Machine:

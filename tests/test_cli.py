@@ -579,7 +579,7 @@ def test_info_tells_of_installation_and_model(
     assert "cuda" in told
     assert main(["info", str(data / "model.safetensors")]) == 0
     told = capsys.readouterr().out
-    assert "200 steps" in told
+    assert "100 steps" in told
     assert "field0" in told
     assert main(["info", str(data / "model.safetensors"), "--json", "-"]) == 0
     card = json.loads(capsys.readouterr().out)
