@@ -68,7 +68,7 @@ def _write(path: Path, image: Image) -> None:
                 part = np.moveaxis(field.read(block.core), 0, -1)
                 stored[field_index(axes, field.t, field.z, block.core)] = part
     with atomic(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
+        temporary.write_bytes(content.getvalue())
 
 
 def _tags(axes: str) -> str:

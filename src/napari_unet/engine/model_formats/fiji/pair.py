@@ -109,8 +109,8 @@ def write(model: Model, path: Path) -> tuple[str, ...]:
         atomic(path.with_name(name + DEFINITION)) as definition,
         atomic(path.with_name(name + WEIGHTS)) as blobs,
     ):
-        definition.write_bytes(first.getbuffer())
-        blobs.write_bytes(second.getbuffer())
+        definition.write_bytes(first.getvalue())
+        blobs.write_bytes(second.getvalue())
     return (*notes, _NO_FINETUNING)
 
 
