@@ -99,3 +99,5 @@ def _end(viewer: napari.Viewer, hand: Hand) -> None:
         hand.wait_until(lambda: workspace.training.state == "idle", 300)
     hand.wait_until(lambda: not workspace.worker.busy, 300)
     viewer.close()
+    # what is deleted later is, before the process ends
+    hand.wait(1)
