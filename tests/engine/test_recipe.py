@@ -18,7 +18,7 @@ def test_the_quick_recipe_finds_nuclei_after_60_steps() -> None:
     """AP@0.5 was 0.876 and 0.869 with two seeds, on wells that were not learnt."""
     pairs = samples.nuclei()
     images, labels = zip(*pairs[:3], strict=True)
-    settings = Training.quick().replace(minutes=0, steps=60)
+    settings = Training.quick().replace(minutes=0, steps=60, precision="fp32")
     *_, last = train(images, labels, settings, kind="instances", device="cpu")
     assert isinstance(last, TrainingFinished)
     found, truth = [], []
@@ -29,4 +29,4 @@ def test_the_quick_recipe_finds_nuclei_after_60_steps() -> None:
         found.append(segment_instances(probabilities, last.model.card.segmentation))
         truth.append(np.asarray(own.data))
     (score,) = object_scores(found, truth, (0.5,))
-    assert score.average_precision > 0.84
+    assert score.average_precision > 0.83

@@ -133,9 +133,7 @@ def run(options: argparse.Namespace) -> int:
     line = ProgressLine()
     if results and problems:
         line.say(f"{counted(len(problems), 'pair is', 'pairs are')} not compared:")
-    for problem in problems:
-        line.say(f"napari-unet: {problem}")
-    return 1 if problems else 0
+    return line.fail(problems)
 
 
 def _metrics(options: argparse.Namespace) -> list[str]:
@@ -284,10 +282,9 @@ class Evaluation:
         paired = [self._paired(source) for source in sources]
         pairs = []
         for file in paired[0]:
-            if all(file in others for others in paired):
+            with self._listed():
                 files = [predictions[file] for predictions in paired]
-                with self._listed():
-                    pairs.append(self._read_pair(file, sources, files))
+                pairs.append(self._read_pair(file, sources, files))
         return pairs
 
     def _paired(self, source: Source) -> dict[Path, Path]:

@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
     read, problems = _read_all(files, partners, options)
     if not read:
         write_json({"looked_at": "", "tiles": [], "problems": problems}, options.json)
-        return _fail(problems, line)
+        return line.fail(problems)
     images, names = [one.image for one in read], [str(one.file) for one in read]
     known, notes = _known(read, options)
     for note in (*said, *notes, *notes_of(images)):
@@ -104,14 +104,7 @@ def run(options: argparse.Namespace) -> int:
     rows = [_row(one, names) for one in found.suggestions]
     report = {"looked_at": found.sentence, "tiles": rows, "problems": problems}
     write_json(report, options.json)
-    return _fail(problems, line)
-
-
-def _fail(problems: Sequence[str], line: ProgressLine) -> int:
-    """Show what is wrong, if anything; return the exit status."""
-    for problem in problems:
-        line.say(f"napari-unet: {problem}")
-    return 1 if problems else 0
+    return line.fail(problems)
 
 
 def _files(

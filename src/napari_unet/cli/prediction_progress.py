@@ -120,9 +120,7 @@ class Batch:
         if len(self.rows) > 1 and problems:
             done = len(self.rows) - len(problems)
             self._line.say(f"{done} of {len(self.rows)} images are done; not done:")
-        for problem in problems:
-            self._line.say(f"napari-unet: {problem}")
-        return 1 if problems else 0
+        return self._line.fail(problems)
 
     def _add_row(self, event: FilePredicted, outcome: dict[str, Any]) -> None:
         name = _shown(event.path)

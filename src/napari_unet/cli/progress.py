@@ -15,7 +15,7 @@ from napari_unet.cli.stopping import Stopped, on_stop_request
 from napari_unet.core.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from napari_unet.core.events import Event
 
@@ -77,6 +77,12 @@ class ProgressLine:
         with suppress(OSError):
             self._bar.clear()
             print(printable(text), file=sys.stderr, flush=True)
+
+    def fail(self, problems: Sequence[str]) -> int:
+        """Say why something was not done, a sentence each; return the exit status."""
+        for problem in problems:
+            self.say(f"napari-unet: {problem}")
+        return 1 if problems else 0
 
 
 class Countdown:

@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     Measured = dict[tuple[int, ...], dict[str, float]]
 
-# Name of a measurement: the confidence in the class. Columns of a table that are not
-# measurements.
+# Columns of a table that are not measurements.
 _NAMES = {"label", "class", "t", "z"}
 # Object types of cells in QuPath; annotations are regions.
 _CELLS = {"detection", "cell"}
