@@ -15,7 +15,7 @@ from fake_worker import FakeWorker
 from waiting import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -40,6 +40,15 @@ def own_home(
 ) -> None:
     """Keep projects of tests out of the user's data folder."""
     monkeypatch.setenv("NAPARI_UNET_HOME", str(tmp_path_factory.mktemp("home")))
+
+
+@pytest.fixture
+def shown(qapp: object) -> Callable[[], list[str]]:
+    """Return what gives the notifications of napari since the test began."""
+    from napari.utils.notifications import notification_manager
+
+    before = len(notification_manager.records)
+    return lambda: [str(record) for record in notification_manager.records[before:]]
 
 
 @pytest.fixture(autouse=True)

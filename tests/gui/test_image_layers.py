@@ -17,6 +17,7 @@ from napari_unet.gui.which_images import WhichImages
 from napari_unet.io.readers.catalogue import SUFFIXES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytestqt.qtbot import QtBot
@@ -58,13 +59,15 @@ def test_a_stack_is_opened_with_its_channels_axes_and_size(tmp_path: Path) -> No
         assert layer.source.path == path
 
 
-def test_notes_are_warnings_and_pixels_without_a_size_have_none(tmp_path: Path) -> None:
+def test_notes_are_shown_and_pixels_without_a_size_have_none(
+    tmp_path: Path, shown: Callable[[], list[str]]
+) -> None:
     nrrd = pytest.importorskip("nrrd")
     data = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
     path = str(tmp_path / "a.nrrd")
     nrrd.write(path, data, {"spacings": [1, 1, 2]}, index_order="C")
-    with pytest.warns(UserWarning, match="a: its pixel size has no unit"):
-        ((pixels, attributes, kind),) = read(path)
+    ((pixels, attributes, kind),) = read(path)
+    assert shown() == ["WARNING: a: its pixel size has no unit, so it is not known."]
     np.testing.assert_array_equal(pixels, data)
     assert attributes == {"name": "a", "axis_labels": ("z", "y", "x")}
     assert kind == "image"

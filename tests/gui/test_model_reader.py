@@ -11,7 +11,7 @@ import napari_unet
 from example_models import random_model
 from napari_unet import DISTRIBUTION
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.gui import docks, workspaces
+from napari_unet.gui import docks, model_reader
 from napari_unet.gui.model_reader import get_reader
 from napari_unet.io.model_file import read_card, save_model
 from napari_unet.session.foreign_models import PATTERNS
@@ -60,7 +60,7 @@ def test_a_file_that_is_no_model_is_told_in_a_sentence(
         path.write_bytes(b"nothing")
     told: list[tuple[str, str]] = []
     monkeypatch.setattr(docks, "offer_model", read_card)
-    monkeypatch.setattr(workspaces, "notify", lambda *message: told.append(message))
+    monkeypatch.setattr(model_reader, "notify", lambda *message: told.append(message))
     read = get_reader(str(path))
     assert read is not None
     assert read(str(path)) == [(None,)]

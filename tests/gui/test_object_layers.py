@@ -23,6 +23,7 @@ from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.session.images.layers import note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 CELLS = np.zeros((2, 20, 30), np.int32)
@@ -79,7 +80,9 @@ def test_object_identities_are_saved_and_opened_by_napari(tmp_path: Path) -> Non
     assert get_reader(str(tmp_path / "b_Object Identities.h5")) is None
 
 
-def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
+def test_what_was_chosen_in_reading_is_shown_each_time(
+    tmp_path: Path, shown: Callable[[], list[str]]
+) -> None:
     features = [
         {
             "geometry": {"type": "Polygon", "coordinates": [square]},
@@ -91,11 +94,12 @@ def test_what_was_chosen_in_reading_is_a_warning(tmp_path: Path) -> None:
         )
     ]
     (tmp_path / "a.geojson").write_text(json.dumps(features))
-    with (
-        pytest.warns(UserWarning, match=r"a\.geojson: The size of its image is not"),
-        pytest.warns(UserWarning, match=r"a\.geojson: Objects overlap in 2 pixels"),
-    ):
+    for times in (1, 2):
         ((data, _, kind),) = read(str(tmp_path / "a.geojson"))
+        overlap, size = sorted(shown()[-2:])
+        assert size.startswith("WARNING: a.geojson: The size of its image is not")
+        assert overlap.startswith("WARNING: a.geojson: Objects overlap in 2 pixels")
+        assert len(shown()) == 2 * times
     assert kind == "labels"
     np.testing.assert_array_equal(data, [[1, 1, 1, 2, 2, 2]] * 2)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from napari_unet.gui.workspaces import WorkspaceHost
 from napari_unet.session.preferences import Preferences
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from napari.components import ViewerModel
     from npe2._pytest_plugin import TestPluginManager
     from pytestqt.qtbot import QtBot
@@ -130,12 +133,13 @@ def test_where_napari_does_not_know_the_plugin_a_file_is_read(tmp_path: Path) ->
     ids=map(str, range(8)),
 )
 def test_a_file_that_is_wrong_is_told_and_the_defaults_hold(
-    tmp_path: Path, text: str, told: str
+    tmp_path: Path, shown: Callable[[], list[str]], text: str, told: str
 ) -> None:
     path = tmp_path / "preferences.json"
     path.write_text(text, "utf-8")
-    with pytest.warns(UserWarning, match=f"preferences.json.*{told}.*defaults"):
-        assert load_preferences(path) == Preferences()
+    assert load_preferences(path) == Preferences()
+    (sentence,) = shown()
+    assert re.match(f"WARNING: .*preferences.json.*{told}.*defaults", sentence)
 
 
 @pytest.mark.parametrize("word", ["segment", "cell", "train", "annotate", "U-Net"])

@@ -5,9 +5,10 @@ What napari's *Open* calls, as the manifest says: napari itself reads none of th
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_unet.gui.notifications import notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,14 +36,14 @@ def read(path: str | list[str]) -> list[LayerData]:
     """Make a layer of each image, with a layer for each of its channels.
 
     Of several images in a file a dialog asks which; nothing comes of it if it is
-    cancelled. What was chosen in reading is a warning. Errors are those of
+    cancelled. What was chosen in reading is shown. Errors are those of
     `io.images.read_image`; that a file has several images is one without a window.
     """
     layers: list[Any] = []
     for one in path if isinstance(path, list) else [path]:
         for image in _images(one):
             for note in image.notes:
-                warnings.warn(f"{image.name}: {note}", stacklevel=2)
+                notify("warning", f"{image.name}: {note}")
             layers.append(_layer(image))
     return layers or [(None,)]  # to napari: there is nothing to add
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.gui.notifications import notify
 from napari_unet.io.model_file import SUFFIX
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ def read_model(path: str | list[str]) -> list[tuple[Any]]:
     Of a file that is no model, a notification says why. What is returned means to
     napari that there are no layers to add.
     """
-    from napari_unet.gui import docks, workspaces
+    from napari_unet.gui import docks
 
     for one in path if isinstance(path, list) else [path]:
         try:
             docks.offer_model(one)
         except (ValueError, OSError) as error:
-            workspaces.notify("error", str(error))
+            notify("error", str(error))
     return [(None,)]

@@ -5,11 +5,12 @@ What napari's *Open* and *Save Selected Layers* call, as the manifest says.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from napari_unet.gui.notifications import notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ def get_reader(
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Read a Labels layer from each file; what was chosen in reading is a warning.
+    """Read a Labels layer from each file; what was chosen in reading is shown.
 
     Errors are those of `ObjectFormat.read`.
     """
@@ -56,7 +57,7 @@ def read(path: str | list[str]) -> list[LayerData]:
         objects = found.read(one)
         labels = objects.labels
         for note in labels.notes:
-            warnings.warn(f"{Path(one).name}: {note}", stacklevel=2)
+            notify("warning", f"{Path(one).name}: {note}")
         attributes = {
             "name": labels.name,
             "axis_labels": tuple(labels.axes),

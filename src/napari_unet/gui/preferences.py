@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_config_path
@@ -10,6 +9,7 @@ from pydantic import ValidationError
 
 from napari_unet import DISTRIBUTION
 from napari_unet.core.settings import explain
+from napari_unet.gui.notifications import notify
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import parse
 from napari_unet.session.preferences import Preferences
@@ -22,7 +22,7 @@ _FILE = user_config_path("napari-unet") / "preferences.json"
 
 
 def load_preferences(path: Path = _FILE) -> Preferences:
-    """Return what is set now; defaults, with a warning, where it cannot be read.
+    """Return what is set now; defaults, with a message, where it cannot be read.
 
     `path` is the JSON file that is read where napari has no preferences of plugins
     (< 0.9).
@@ -37,7 +37,7 @@ def load_preferences(path: Path = _FILE) -> Preferences:
         return Preferences.model_validate(found)
     except ValidationError as error:
         message = f"{where}: {explain(error)} The defaults are used instead."
-        warnings.warn(message, stacklevel=2)
+        notify("warning", message)
         return Preferences()
 
 
@@ -53,7 +53,7 @@ def keep(name: str, value: bool, path: Path = _FILE) -> None:
         with atomic(path) as temporary:
             temporary.write_text(kept.model_dump_json(indent=1), encoding="utf-8")
     except OSError as error:
-        warnings.warn(str(error), stacklevel=2)
+        notify("warning", str(error))
 
 
 def follow_preferences(changed: Callable[[Preferences], None]) -> Callable[[], None]:
@@ -90,6 +90,6 @@ def _from_file(path: Path) -> dict[str, Any]:
         found = parse(path.read_bytes(), path.name)
     except (OSError, ValueError) as error:
         message = f"{path} cannot be read: {error} The defaults are used instead."
-        warnings.warn(message, stacklevel=3)
+        notify("warning", message)
         return {}
     return dict(found) if isinstance(found, dict) else {"preferences": found}

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
 from napari_unet.gui.canvas_pointer import CanvasPointer, canvas_of
 from napari_unet.gui.main_thread import MainThread
+from napari_unet.gui.notifications import notify
 from napari_unet.gui.preferences import (
     follow_preferences,
     keep,
@@ -184,15 +185,3 @@ def warn_of_namesake() -> None:
     """Say that another package has overwritten this one, or was by it."""
     if problem := namesake_problem():
         notify("warning", problem)
-
-
-def notify(level: str, sentence: str) -> None:
-    """Show a message the way napari does."""
-    from napari.utils import notifications
-
-    show = {
-        "info": notifications.show_info,
-        "warning": notifications.show_warning,
-        "error": notifications.show_error,
-    }
-    show[level](sentence)
