@@ -123,6 +123,12 @@ def test_a_checkpoint_goes_on_with_another_number_of_processes(
         )
 
 
+def test_no_thread_of_the_group_is_left_to_abort_the_process_at_its_end(
+    both: Both,
+) -> None:
+    assert both.second["threads"] == []
+
+
 def test_processes_that_begin_with_something_else_are_refused(both: Both) -> None:
     for told in (both.found["other"], both.second["other"]):
         assert told.startswith("process 1 of 2 has other images, labels, settings")

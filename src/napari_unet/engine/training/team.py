@@ -215,6 +215,10 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
         torch.cuda.set_device(torch.device(own))
         if dist.is_nccl_available():
             backend = "cpu:gloo,cuda:nccl"
+    # What an optimiser imports would keep the group that it finds: threads of the group,
+    # which outlive it then, abort a process that ends (torch 2.13).
+    import torch._dynamo
+
     try:
         store = _store(member)
         _meet(store, member)
