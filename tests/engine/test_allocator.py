@@ -57,8 +57,9 @@ def measured(how: str) -> tuple[int, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
 def test_with_one_arena_a_thread_uses_freed_memory_again_too() -> None:
-    # ten arrays: without it, each takes all its pages anew
-    assert measured("thread")[0] < 5 * PAGES
+    # ten arrays: without it, each takes all its pages anew; with it some do where small
+    # things lie in the way, which addresses drawn at random decide
+    assert measured("thread")[0] < 8 * PAGES
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")

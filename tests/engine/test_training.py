@@ -85,7 +85,7 @@ def equal(a: Model, b: Model) -> bool:
 
 
 def test_one_image_can_be_learnt() -> None:
-    settings = SMALL.replace(width=8, steps=100, batch=4)
+    settings = SMALL.replace(width=8, steps=140, batch=4)
     model = finished(run(settings)).model
     test_image, test_labels = discs(seed=1)
     *_, last = predict(model, test_image, settings=Prediction(device="cpu"))

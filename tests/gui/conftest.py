@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -64,14 +65,15 @@ def no_widget_left(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     before = _top_level()
     yield
-    left = _top_level() - before
-    if left:
-        # pyqtgraph's menus hold each other until they are collected
-        del left
+    # Menus of pyqtgraph and fields of forms hold each other until they are collected,
+    # which does nothing while another thread collects.
+    for _ in range(10):
+        left = sorted(map(repr, _top_level() - before))
+        if not left:
+            return
         gc.collect()
-        left = _top_level() - before
-    if left:
-        pytest.fail(f"the test leaves widgets: {sorted(map(repr, left))}")
+        time.sleep(0.1)
+    pytest.fail(f"the test leaves widgets: {left}")
 
 
 @pytest.fixture
