@@ -12,6 +12,7 @@ import os
 from contextlib import contextmanager
 from datetime import timedelta
 from hashlib import sha256
+from importlib import import_module
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
 
@@ -215,10 +216,9 @@ def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
         torch.cuda.set_device(torch.device(own))
         if dist.is_nccl_available():
             backend = "cpu:gloo,cuda:nccl"
-    # What an optimiser imports would keep the group that it finds: threads of the group,
-    # which outlive it then, abort a process that ends (torch 2.13).
-    import torch._dynamo
-
+    # An optimiser imports it, and it keeps the group that it then finds, whose threads
+    # abort a process that ends before them (torch 2.13).
+    import_module("torch._dynamo")
     try:
         store = _store(member)
         _meet(store, member)
