@@ -33,7 +33,8 @@ def main() -> int:
                 continue
             runs[name].append(_play(name))
             print(f"{number + 1}/{_REPEATS} {name}: {runs[name][-1]}", flush=True)
-    _RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
+            # half an hour of scenes is not lost with the last of them
+            _RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
     page = report(runs)
     _PAGE.write_text(page)
     print(page)
