@@ -15,6 +15,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.editing.editor import CellEditor
+from napari_unet.session.editing.stepping import inner_point
 from napari_unet.session.images.layers import find
 from napari_unet.session.models import ModelList
 from napari_unet.session.preferences import Preferences
@@ -561,3 +562,28 @@ def test_an_old_record_that_does_not_fit_is_left_out_and_said(bench: Bench) -> N
     assert "Edits of cells are left out" in told[0][1]
     with pytest.raises(ValueError, match="bytes"):
         bench.editor.use("delete", bench.at(2, 2))
+
+
+def _shapes() -> Iterator[NDArray[np.bool_]]:
+    """Yield a plane that is all cell, a pixel in a corner, a ring, a C, and specks."""
+    y, x = np.indices((40, 60))
+    ring = np.abs(np.hypot(y - 18, x - 31) - 15) < 1.5
+    yield np.ones((40, 60), bool)
+    yield (y == 39) & (x == 0)
+    yield ring
+    yield ring & (x < 35)
+    for seed in range(20):
+        yield np.random.default_rng(seed).random((40, 60)) > 0.998
+
+
+@pytest.mark.parametrize("cell", list(_shapes()))
+def test_a_step_goes_to_the_pixel_of_a_cell_that_is_nearest_to_its_centre(
+    cell: NDArray[np.bool_],
+) -> None:
+    places = np.argwhere(cell)
+    far = np.linalg.norm(places - places.mean(axis=0), axis=1)
+    y, x = inner_point(cell)
+    assert cell[int(y), int(x)]
+    assert np.hypot(y - places[:, 0].mean(), x - places[:, 1].mean()) == pytest.approx(
+        far.min()
+    )

@@ -69,7 +69,7 @@ class Stepper:
         text = f"Cell {stops.index(self._last) + 1} of {len(stops)}"
         if aim.results is not None:
             text += f" to be looked at, probability {key:.2f}"
-        return Step(_inner_point(cells == id_), f"{text}.")
+        return Step(inner_point(cells == id_), f"{text}.")
 
     def _keys(
         self, aim: Aim, cells: NDArray[np.integer]
@@ -116,9 +116,19 @@ def _likely(results: ResultLayers, t: int, z: int) -> list[NDArray[np.float32]]:
     return [plane_of(np.asarray(maps[number]), axes, t, z) for number in numbers]
 
 
-def _inner_point(cell: NDArray[np.bool_]) -> tuple[float, float]:
+def inner_point(cell: NDArray[np.bool_]) -> tuple[float, float]:
     """Return the pixel of a cell that is nearest to its centre."""
-    places = np.argwhere(cell)
-    far = ((places - places.mean(axis=0)) ** 2).sum(axis=1)
-    y, x = places[far.argmin()].tolist()
-    return float(y), float(x)
+    sides = [np.count_nonzero(cell, axis=axis) for axis in (1, 0)]
+    centre = [np.average(np.arange(len(n)), weights=n) for n in sides]
+    # Most cells contain their centre: a cell as large as the slice is not searched.
+    radius = 1.0
+    while True:
+        first = [max(int(c - radius), 0) for c in centre]
+        last = [int(c + radius) + 2 for c in centre]
+        places = np.argwhere(cell[first[0] : last[0], first[1] : last[1]]) + first
+        far = ((places - centre) ** 2).sum(axis=1)
+        # further out there may be a nearer one than in the corners
+        if places.size and far.min() <= radius**2:
+            y, x = places[far.argmin()].tolist()
+            return float(y), float(x)
+        radius *= 2
