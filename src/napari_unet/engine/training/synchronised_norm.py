@@ -47,7 +47,9 @@ def _statistics(x: Tensor) -> tuple[float, Tensor, Tensor]:
     Joined from those of each as Chan et al. (1979), not by squares, which cancel out.
     """
     values = x.detach().to(torch.promote_types(x.dtype, torch.float32))
-    var, mean = torch.var_mean(values, dim=_others(x), correction=0)
+    # on the CPU torch.var_mean takes twenty times as long as these two (torch 2.13)
+    mean = values.mean(_others(x))
+    var = (values - mean.view(_wide(x))).square_().mean(_others(x))
     count = torch.full_like(mean[:1], x.numel() // x.shape[1])
     own = torch.cat([count, mean, var]).double()
     rows = [torch.empty_like(own) for _ in range(dist.get_world_size())]
@@ -92,14 +94,18 @@ class _Normalise(torch.autograd.Function):
         dist.all_reduce(sums)
         scale = torch.rsqrt(var + ctx.eps)
         shift, slope = weight * scale * sums / ctx.count
-        wide = (1, -1, *(1,) * (x.ndim - 2))
-        centred = (x - mean.to(x.dtype).view(wide)) * (slope * scale).to(x.dtype).view(
-            wide
+        mean, slope, shift = (
+            value.to(x.dtype).view(_wide(x)) for value in (mean, slope * scale, shift)
         )
-        grad = grad - centred - shift.to(x.dtype).view(wide)
+        grad.sub_((x - mean).mul_(slope)).sub_(shift)
         return grad, of_weight, of_bias, None, None, None, None
 
 
 def _others(x: Tensor) -> tuple[int, ...]:
     """Return all axes but that of the channels."""
     return 0, *range(2, x.ndim)
+
+
+def _wide(x: Tensor) -> tuple[int, ...]:
+    """Return the shape of a value for each channel that goes with all pixels."""
+    return 1, -1, *(1,) * (x.ndim - 2)
