@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _SIDE, _REPEATED, _PROJECTS = 2048, 4, 6
+# Key of what has no code of the plugin.
+NAPARI_ALONE = "napari alone"
 
 
 def watch_steps(
@@ -40,11 +43,27 @@ def watch_steps(
     with TemporaryDirectory() as folder:
         _play(viewer, hand, workspace, watchdog, images, truth, Path(folder))
     watchdog.close()
-    viewer.close()
-    return {
+    found: dict[str, Any] = {
         step: {"wall": one.wall, "cpu": one.cpu, "where": one.where}
         for step, one in watchdog.longest.items()
     }
+    found[NAPARI_ALONE] = _napari_alone(viewer, hand)
+    viewer.close()
+    return found
+
+
+def _napari_alone(viewer: napari.Viewer, hand: Hand) -> dict[str, float]:
+    """Return how long napari itself takes to add and remove labels, in milliseconds."""
+    from napari.layers import Labels
+
+    layer = Labels(np.zeros((_SIDE, _SIDE), np.int32))
+    took = {}
+    for what in ("append", "remove"):
+        hand.wait(1)
+        began = perf_counter()
+        getattr(viewer.layers, what)(layer)
+        took[what] = 1000 * (perf_counter() - began)
+    return took
 
 
 def _earlier_projects(images: Any, truth: Any) -> None:
