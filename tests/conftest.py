@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
     from napari_unet.engine.training.sampling import Batch
+
+# On Windows torch can be loaded before Qt only (pytorch/pytorch#166628), and pytest-qt
+# loads Qt as soon as this module is there.
+if sys.platform == "win32":
+    import torch  # noqa: F401
 
 
 # In the background of a shell, and under nohup, some are ignored, and what the tests

@@ -398,6 +398,7 @@ def test_several_networks_are_one_model(
     assert "is the mean of 3 networks" in told
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
     arguments = ["train", str(data / "images"), str(data / "labels")]
     arguments += ["--labels", "instances", *SMALL, "--precision", "fp32"]

@@ -144,7 +144,7 @@ def test_no_page_sends_people_to_the_other_package(page: Path) -> None:
 
 def test_the_manifest_at_the_top_is_the_one_in_the_package() -> None:
     inside = ROOT / "src" / "napari_unet" / "napari.yaml"
-    assert (ROOT / "napari.yaml").read_text() == inside.read_text()
+    assert (ROOT / "napari.yaml").read_text("utf-8") == inside.read_text("utf-8")
 
 
 def test_sample_layers_are_images_with_their_labels() -> None:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import mmap
+import ntpath
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import tifffile
 
+from napari_unet.cli import found_files
+from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.io import atomic as atomic_module
 from napari_unet.io.atomic import atomic
-from napari_unet.io.names import file_stem, is_portable
+from napari_unet.io.learnt_data import find_file
+from napari_unet.io.names import file_stem, is_portable, noted_name
 from napari_unet.io.prediction_folder import distinct_files
+from napari_unet.session.annotating import shortcuts
+from napari_unet.session.project.annotation_file import AnnotationFile
+from napari_unet.session.worker.worker_process import End
 
 
 @pytest.fixture
@@ -49,6 +61,30 @@ def test_a_file_that_is_read_just_then_is_replaced_a_moment_later(
     assert scanner.left == 0
 
 
+def test_the_record_of_a_large_change_goes_although_it_is_read_just_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """One that stayed would replace later strokes when the project is opened again."""
+    file = AnnotationFile(tmp_path / "a.raw", "yx", (600, 600))
+    request.getfixturevalue("windows")
+    scanned = [3]
+    unlink = Path.unlink
+
+    def refused(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".npy" and scanned[0]:
+            scanned[0] -= 1
+            raise PermissionError(13, "Access is denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    values = np.full((600, 600), 2)
+    file.write(0, 0, (slice(0, 600), slice(0, 600)), values)
+    assert scanned == [0]
+    assert not list(tmp_path.glob("*.npy"))
+    assert (file.array == 2).all()
+    file.close()
+
+
 @pytest.mark.usefixtures("windows")
 def test_a_file_that_stays_open_is_told_and_stays_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,8 +118,89 @@ def test_a_path_too_long_for_windows_is_told_so(
         raise FileNotFoundError(2, "No such file or directory", str(path))
 
     monkeypatch.setattr(Path, "mkdir", missing)
-    with pytest.raises(OSError, match=r"has \d+ characters and Windows takes 259"):
+    with pytest.raises(OSError, match=r"would have \d+ characters and Windows takes"):
         atomic_module.make_folder(path)
+
+
+@pytest.mark.usefixtures("windows")
+def test_a_path_whose_temporary_file_is_too_long_for_windows_is_told_so(
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / ("x" * (225 - len(str(tmp_path))))
+    with (
+        pytest.raises(OSError, match=r"a\.tif: cannot be written, a path"),
+        atomic(folder / "a.tif") as temporary,
+    ):
+        raise FileNotFoundError(2, "No such file or directory", str(temporary))
+
+
+@pytest.mark.usefixtures("windows")
+def test_a_folder_too_long_for_windows_is_told_by_its_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long(*_: object, **__: object) -> None:
+        error = FileNotFoundError(2, "The filename or extension is too long")
+        error.winerror = 206  # type: ignore[attr-defined]
+        raise error
+
+    monkeypatch.setattr(Path, "mkdir", too_long)
+    with pytest.raises(OSError, match="of a folder 247, unless long paths"):
+        atomic_module.make_folder(tmp_path)
+
+
+def test_windows_sets_space_aside_by_a_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Truncating would write gigabytes of zeros before a prediction begins."""
+    asked: list[int] = []
+    real = mmap.mmap
+
+    def enlarging(handle: int, length: int) -> mmap.mmap:
+        asked.append(length)
+        os.truncate(handle, length)  # as a map does there
+        return real(handle, length)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "platform", "win32")
+        patched.setattr(mmap, "mmap", enlarging)
+        stored = ArrayReference.create(tmp_path / "a.raw", (3, 5, 7), "int32")
+    assert asked == [3 * 5 * 7 * 4]
+    array = stored.open(writable=True)
+    assert array.shape == (3, 5, 7)
+    assert not array.any()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0xC0000005, "ended unexpectedly (status 0xC0000005)."),
+        (1, "ended unexpectedly (status 1)."),
+        (128 + 15, "was ended from outside (signal 15)."),
+        (-9, "was ended from outside (signal 9)."),
+    ],
+)
+def test_how_a_worker_ended_is_told_of_each_system(code: int, words: str) -> None:
+    assert End(code, True, False, "").sentence == f"The worker process {words}"
+
+
+def test_on_a_mac_the_command_key_is_what_ctrl_is_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from app_model.types import KeyCode, KeyMod, OperatingSystem, _constants
+    from napari.layers import Labels
+    from napari.utils.key_bindings import coerce_keybinding
+
+    layer = Labels(np.zeros((4, 4), int))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(_constants, "_CURRENT", OperatingSystem.MACOS)
+    mac = SimpleNamespace(**runpy.run_path(shortcuts.__file__))
+    keys = [mac.Shortcut("Control-Z", "Undo the last edit", "undo")]
+    mac.bind(layer, SimpleNamespace(undo=lambda: None), print, keys)
+    # where napari has its own undo
+    assert list(layer.keymap) == [coerce_keybinding(KeyMod.CtrlCmd | KeyCode.KeyZ)]
+    mac.unbind(layer, keys)
+    assert not layer.keymap
+    assert mac.readable("Control-Z") == "Cmd+Z"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +239,36 @@ def test_images_whose_names_differ_in_capitals(
             distinct_files(files)
     else:
         assert distinct_files(files) == files
+
+
+@pytest.mark.parametrize(
+    "path",
+    [r"Z:\data\a.tif", "Z:/data/a.tif", r"\\lab\data\a.tif", "/data/a.tif", "./a.tif"],
+)
+def test_a_path_that_was_noted_on_another_system_names_its_file(
+    path: str, tmp_path: Path
+) -> None:
+    assert noted_name(path) == "a.tif"
+    here = tmp_path / "a.tif"
+    here.touch()
+    assert find_file(path, tmp_path) == here
+
+
+def test_files_of_several_drives_are_told_apart_by_their_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / "c" / "a.tif", tmp_path / "d" / "a.tif"]
+    for file in files:
+        file.parent.mkdir()
+        tifffile.imwrite(file, np.zeros((8, 8), np.uint8))
+
+    def other_drives(paths: list[Path]) -> str:
+        drives = [f"{path.name}:\\{path.name}" for path in paths]
+        return ntpath.commonpath(drives)
+
+    monkeypatch.setattr(found_files, "commonpath", other_drives)
+    found = found_files.found_files(files)
+    assert [file.folders for file in found] == [file.parent.parts for file in files]
 
 
 def test_output_that_knows_no_sign_for_it_gets_a_question_mark() -> None:

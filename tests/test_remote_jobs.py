@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 JOB = "0123456789abcdef" * 2
 STEPS = [events.StepDone(k, 1 / k, k / 4, 4.0 - k) for k in (1, 2, 3, 4)]
 DONE = {"ended": "done", "error": "", "sentence": ""}
+needs_scripts = pytest.mark.skipif(
+    sys.platform == "win32", reason="takes no script for a program"
+)
 
 
 @pytest.fixture
@@ -413,6 +416,7 @@ def test_a_process_that_was_killed_is_told(tmp_path: Path) -> None:
     assert "ended unexpectedly. It said: first / Killed" in end["sentence"]
 
 
+@needs_scripts
 def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "bin"
     program.mkdir()
@@ -441,6 +445,7 @@ def test_a_queue_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         job.begin(Ask(job=JOB, queue="pbs"))
 
 
+@needs_scripts
 def test_a_queue_that_cannot_be_asked_has_its_jobs_still(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

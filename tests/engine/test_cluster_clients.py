@@ -190,6 +190,7 @@ def test_each_queue_writes_times_in_its_own_way(
     assert made["worker_extra_args"][1] == f"{seconds - 300}s"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="takes no script for a program")
 def test_a_queue_that_is_not_here_or_lacks_a_number_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from napari_unet.core.text import counted
 from napari_unet.engine import device as module
 from napari_unet.engine import memory_share
 from napari_unet.engine.device import (
+    DEVICE,
     choose_device,
     choose_precision,
     describe,
@@ -21,6 +22,7 @@ from napari_unet.engine.device import (
     is_out_of_memory,
     release_memory,
     why_not_cuda,
+    why_not_gpu,
 )
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda:0", "mps"))
@@ -28,6 +30,7 @@ CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda:0", "mps"))
 
 def has(monkeypatch: pytest.MonkeyPatch, *, cuda: int = 0, mps: bool = False) -> None:
     """Let torch find some hardware, whatever this machine has."""
+    monkeypatch.delenv(DEVICE, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
@@ -43,6 +46,27 @@ def test_cuda_is_preferred_to_mps_and_mps_to_the_cpu(
     assert choose_device("auto") == torch.device("mps")
     has(monkeypatch)
     assert choose_device("auto") == torch.device("cpu")
+
+
+def test_the_environment_names_what_auto_means(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    has(monkeypatch, cuda=2, mps=True)
+    for name in ("cpu", "cuda:1", "mps"):
+        monkeypatch.setenv(DEVICE, name)
+        assert choose_device() == torch.device(name)
+        assert why_not_gpu() == f"NAPARI_UNET_DEVICE is {name}"
+        # one that is chosen is taken
+        assert choose_device("cuda:0") == torch.device("cuda:0")
+    for name in ("", "auto"):
+        monkeypatch.setenv(DEVICE, name)
+        assert choose_device() == torch.device("cuda:0")
+        assert why_not_gpu() == "2 CUDA device(s) found"
+    has(monkeypatch)
+    for name, said in (("gpu", "must be auto, cpu"), ("cuda", "'cuda' is not there")):
+        monkeypatch.setenv(DEVICE, name)
+        with pytest.raises(ValueError, match=f"^NAPARI_UNET_DEVICE {said}"):
+            choose_device()
 
 
 def test_a_device_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from napari_unet import __version__
 from napari_unet.cli.main import main
 from napari_unet.core.torchrun import this_member
 from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.device import DEVICE
 from napari_unet.engine.training import stopwatch
 from napari_unet.engine.training import team as teams
 from napari_unet.engine.training.sampling import Sampler
@@ -173,6 +174,7 @@ def test_each_process_has_a_device_of_its_own(
     there: int,
     found: str,
 ) -> None:
+    monkeypatch.delenv(DEVICE, raising=False)
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there > 0)
@@ -203,6 +205,7 @@ def test_that_a_process_does_not_come_is_told_before_long(
             pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 def test_torchrun_goes_on_after_a_process_was_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

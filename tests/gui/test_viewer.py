@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QPushButton, QTabBar
@@ -292,7 +291,7 @@ def test_a_killed_worker_is_said_once_and_training_goes_on(
     run = workspace.store.run_folder
     hand.wait_until(lambda: list(run.glob("*.checkpoint.safetensors")))
     step = workspace.training.progress.curve.points[-1][0]
-    os.kill(workspace.worker.pids["network"], signal.SIGKILL)
+    psutil.Process(workspace.worker.pids["network"]).kill()
     hand.wait_until(lambda: workspace.training.state == "idle")
     assert len([s for s in said if s[0] == "error"]) == 1
     workspace.training.start()

@@ -168,9 +168,11 @@ def test_an_output_is_kept_apart_from_what_is_read(tmp_path: Path) -> None:
     images.mkdir()
     file = images / "a.tif"
     file.touch()
-    link = tmp_path / "link.tif"
-    link.symlink_to(file)
-    for output in (file, images / ".." / "images" / "a.tif", link, images):
+    same = [file, images / ".." / "images" / "a.tif", images]
+    if sys.platform != "win32":  # links need rights there
+        same.append(tmp_path / "link.tif")
+        same[-1].symlink_to(file)
+    for output in same:
         with pytest.raises(ValueError, match="would be replaced"):
             check_separate(output, [file])
     with pytest.raises(ValueError, match="lies in what is read"):

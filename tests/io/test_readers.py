@@ -56,7 +56,7 @@ def test_a_missing_library_is_named_with_the_command_that_installs_it(
     path = tmp_path / f"a{reader.suffixes[0]}"
     path.write_bytes(b"anything")
     wanted = (
-        rf"needs the package {reader.package}: pip install '{DISTRIBUTION}\[readers"
+        rf'needs the package {reader.package}: pip install "{DISTRIBUTION}\[readers'
     )
     with pytest.raises(ValueError, match=wanted):
         read_image(path)

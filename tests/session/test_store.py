@@ -897,6 +897,30 @@ class TestSavedFolder:
             str(moved / "two.tif"),
         ]
 
+    def test_images_of_another_drive_of_windows_are_found_elsewhere(
+        self, saved: Path
+    ) -> None:
+        record = saved / project_module.FILE_NAME
+        kept = json.loads(record.read_text(encoding="utf-8"))
+        names = [r"Z:\data\one.tif", r"\\server\data\two.tif"]
+        for source, name in zip(
+            kept["project"]["images"][0]["sources"], names, strict=True
+        ):
+            source["path"] = name
+        record.write_text(json.dumps(kept), encoding="utf-8")
+        opened = ProjectStore.open(saved)
+        assert [s.path for s in opened.project.image("a").sources] == names
+        assert [i.id for i in opened.missing] == ["a"]
+        pictures = saved.parent / "pictures"
+        found = [str(pictures / name) for name in ("one.tif", "two.tif")]
+        (image,) = located(opened.project, "a", pictures / "one.tif")
+        assert [s.path for s in image.sources] == found
+        opened.close()
+        for path in pictures.iterdir():
+            path.rename(saved / path.name)
+        shutil.rmtree(opened.folder)
+        assert ProjectStore.open(saved).missing == []
+
     def test_images_beside_the_project_are_found(self, saved: Path) -> None:
         for path in (saved.parent / "pictures").iterdir():
             path.rename(saved / path.name)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from typing import TYPE_CHECKING
 
 import numpy as np
+import psutil
 import pytest
 from napari.components import ViewerModel
 
@@ -129,7 +128,7 @@ def test_a_killed_worker_is_told_once_and_training_goes_on(
     step = training.progress.step
     training.start()
     pump.until(lambda: training.progress.step > step)
-    os.kill(workspace.worker.pids["network"], signal.SIGKILL)
+    psutil.Process(workspace.worker.pids["network"]).kill()
     pump.until(lambda: training.state == "idle")
     assert len(messages) == 1
     assert "press Train to go on from the last checkpoint" in messages[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -431,16 +432,18 @@ def test_a_killed_worker_is_told_once_and_training_goes_on_from_its_checkpoint(
     again = begin(worker, replace(job, resume=True))
     other = begin(worker, train_job(tmp_path / "other", LONG))
     pump.until(lambda: again.steps > kept + 3 and other.steps > 3)
-    os.kill(worker.pids["network"], signal.SIGKILL)
+    psutil.Process(worker.pids["network"]).kill()
     pump.until(lambda: deaths)
     (death,) = deaths
-    assert "signal 9" in death.sentence
+    # Windows knows no signals
+    how = "(signal 9)" if os.name == "posix" else "ended unexpectedly (status "
+    assert how in death.sentence
     assert death.jobs == (again.handle, other.handle)
     for log in (again, other):
         assert log.over
         assert log.ended == []
         assert log.failed[0].error == WORKER_ENDED
-        assert "signal 9" in log.failed[0].sentence
+        assert how in log.failed[0].sentence
     assert "Training goes on from its last checkpoint" in again.failed[0].sentence
     assert "There is no checkpoint" in other.failed[0].sentence
     # it stays until such a job is begun again
@@ -473,7 +476,7 @@ def test_a_job_submitted_to_a_dead_worker_starts_another(
     worker.died.connect(deaths.note)
     worker.warm_up("cpu")
     pid = worker.pids["cpu"]
-    os.kill(pid, signal.SIGKILL)
+    psutil.Process(pid).kill()
     until(lambda: "cpu" not in worker.pids)
     # nobody has been told yet
     log = begin(worker, weights_job(tmp_path))
@@ -601,21 +604,22 @@ def test_a_process_that_cannot_start_is_told_with_its_last_words(pump: Any) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
 def test_a_worker_that_is_asked_to_end_writes_a_checkpoint_and_fails_its_jobs(
-    worker: Worker, pump: Any, tmp_path: Path, sent: int
+    worker: Worker, pump: Any, tmp_path: Path, sent: str
 ) -> None:
     job = train_job(tmp_path, LONG)
     training = begin(worker, job)
     deaths = Deaths()
     worker.died.connect(deaths.note)
     pump.until(lambda: training.steps > 3)
-    os.kill(worker.pids["network"], sent)
+    number = getattr(signal, sent)
+    os.kill(worker.pids["network"], number)
     pump.until(lambda: deaths)
     worker.died.disconnect(deaths.note)
     assert training.ended == []
     (failed,) = training.failed
-    assert f"ended from outside (signal {int(sent)})" in failed.sentence
+    assert f"ended from outside (signal {int(number)})" in failed.sentence
     assert "goes on from its last checkpoint" in failed.sentence
     assert load_model(job.checkpoint).card.steps >= training.steps
     resumed = begin(worker, replace(job, resume=True))
@@ -646,7 +650,8 @@ def test_a_process_that_the_system_does_not_start_fails_its_job(
     log.handle.cancel()
     pump.until(lambda: log.over)
     assert "could not be started: " in log.failed[0].sentence
-    assert "/nowhere/python" in log.failed[0].sentence
+    if os.name == "posix":  # Windows does not name it
+        assert "/nowhere/python" in log.failed[0].sentence
     assert not worker.busy
     worker.close()
 
@@ -661,7 +666,11 @@ if "--kind" in sys.orig_argv:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("os.kill(os.getpid(), signal.SIGKILL)", "from outside while it started"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "from outside while it started",
+            marks=pytest.mark.skipif(os.name != "posix", reason="sends signals"),
+        ),
         ("os._exit(3)", "could not be started (status 3)"),
         ("raise SystemExit('no torch here')", "no torch here."),
     ],
@@ -800,7 +809,8 @@ def test_a_process_killed_while_the_system_ran_out_of_memory_is_told_so(
 def test_a_job_is_sent_as_it_is_when_submitted(
     worker: Worker, pump: Any, tmp_path: Path, model: str
 ) -> None:
-    with pytest.raises(AttributeError, match="pickle"):
+    # another error from Python 3.14 on
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
         worker.submit(replace(LoadModelJob(model), settings=lambda: None))  # type: ignore[arg-type]
     good = begin(worker, LoadModelJob(model, CPU))
     pump.until(lambda: good.over)

@@ -43,7 +43,7 @@ def found_files(
     `movies` is as of `label_files.find_labels`.
     """
     named = [_file_of(Path(g)) for g in given if _first_open(g) is None and _is_file(g)]
-    above = Path(commonpath([file.absolute().parent for file in named] or [Path("/")]))
+    above = _around([file.absolute().parent for file in named])
     found: dict[Path, FoundFile] = {}
     for one in given:
         for path in find_labels([one], movies=movies) if labels else find([one]):
@@ -93,13 +93,21 @@ def _described(given: str | Path, path: Path, above: Path) -> FoundFile:
         if has_magic("".join(parts[-1:] if "**" in parts else parts[depth:])):
             rest = None
     elif _is_file(given):
-        folders = file.absolute().parent.relative_to(above).parts
+        folders = file.absolute().parent.parts[len(above.parts) :]
     else:
         rest = None
     shown = "/".join((*folders, *path.parts[len(file.parts) - 1 :]))
     # two ways to write é, by systems that files went through, are one
     folders = tuple(normalize("NFC", folder) for folder in folders)
     return FoundFile(path, file, folders, name, rest, shown)
+
+
+def _around(folders: list[Path]) -> Path:
+    """Return the folder that all are in; an empty path where there is none."""
+    try:
+        return Path(commonpath(folders))
+    except ValueError:  # there are no folders, or several drives of Windows
+        return Path()
 
 
 def _file_of(path: Path) -> Path:

@@ -55,7 +55,7 @@ def installation() -> dict[str, Any]:
         choose_precision,
         describe,
         free_memory,
-        why_not_cuda,
+        why_not_gpu,
     )
 
     device = choose_device()
@@ -69,7 +69,7 @@ def installation() -> dict[str, Any]:
         **{name: version(name) for name in _PACKAGES},
         "readers": _readers(),
         "device": describe(device),
-        "cuda": why_not_cuda(),
+        "cuda": why_not_gpu(),
         "precision": choose_precision(device),
         "free memory": f"{free_memory(device) / 2**30:.1f} GiB",
     }

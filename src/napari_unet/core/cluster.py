@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from napari_unet.core.text import pip_install
+
 QUEUES = ("slurm", "pbs", "sge", "lsf", "oar", "htcondor")
 WORDS = (
     "local[:N][,threads=T]",
@@ -69,7 +71,7 @@ def parse_cluster(text: str) -> Cluster:
 def missing_package(error: ModuleNotFoundError) -> ModuleNotFoundError:
     """Return an error about a package of clusters as one sentence with what to do."""
     return ModuleNotFoundError(
-        f"a cluster needs the package {error.name}, which pip install "
-        "'napari-interactive-unet[cluster]' brings.",
+        f"a cluster needs the package {error.name}, which "
+        f"{pip_install('cluster')} brings.",
         name=error.name,
     )

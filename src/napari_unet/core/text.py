@@ -50,7 +50,8 @@ def pip_install(extra: str) -> str:
     # not above: words are needed where the package of that name has replaced ours, too
     from napari_unet import DISTRIBUTION
 
-    return f"pip install '{DISTRIBUTION}[{extra}]'"
+    # not single quotes: they mean nothing to the command prompt of Windows
+    return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
 def reason(error: Exception) -> str:

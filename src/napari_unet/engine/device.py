@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import re
 from typing import TYPE_CHECKING, Literal
 
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+DEVICE = "NAPARI_UNET_DEVICE"
+"""Environment variable with the device that auto means."""
+
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
     """Return the device to compute on: auto, cpu, cuda, cuda:N or mps.
 
-    auto prefers CUDA, then MPS, then the CPU. One that is unknown or missing is a
-    ValueError.
+    auto is what the variable `DEVICE` says; unless it says another, CUDA is preferred,
+    then MPS, then the CPU. One that is unknown or missing is a ValueError.
     """
+    given, wanted = wanted, as_usual(wanted)
+    name = "device" if given == wanted else DEVICE
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda", torch.cuda.current_device())
@@ -34,13 +40,18 @@ def choose_device(wanted: str = "auto") -> torch.device:
     named = re.fullmatch("cpu|mps|cuda(?::([0-9]+))?", wanted)
     if named is None:
         raise ValueError(
-            f"device must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}."
+            f"{name} must be auto, cpu, cuda, cuda:N or mps, found {wanted!r}."
         )
     if wanted.startswith("cuda") and int(named[1] or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {wanted!r} is not there: {why_not_cuda()}.")
+        raise ValueError(f"{name} {wanted!r} is not there: {why_not_cuda()}.")
     if wanted == "mps" and not torch.backends.mps.is_available():
-        raise ValueError("device 'mps' is not there: this is not a Mac with Metal.")
+        raise ValueError(f"{name} 'mps' is not there: this is not a Mac with Metal.")
     return torch.device(wanted)
+
+
+def as_usual(wanted: str) -> str:
+    """Return a device as wanted; in place of auto what the variable `DEVICE` says."""
+    return (os.environ.get(DEVICE) if wanted == "auto" else None) or wanted
 
 
 def why_not_cuda() -> str:
@@ -50,6 +61,12 @@ def why_not_cuda() -> str:
     if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
         return "the installed torch is built for the CPU only"
     return "torch finds no NVIDIA GPU or its driver is too old"
+
+
+def why_not_gpu() -> str:
+    """Return why the default device is no GPU, or which GPUs torch finds."""
+    usual = as_usual("auto")
+    return why_not_cuda() if usual == "auto" else f"{DEVICE} is {usual}"
 
 
 def choose_precision(device: torch.device, wanted: str = "auto") -> Precision:

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.text import counted, printable
 from napari_unet.gui.widgets import Hint, column
+from napari_unet.session.annotating.shortcuts import readable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,7 @@ class WhichImages(QDialog):
         kinds = QDialogButtonBox.StandardButton
         self.buttons = QDialogButtonBox(kinds.Open | kinds.Cancel)
         said = f"{printable(file)} holds {counted(len(titles), 'image')}."
-        hint = f"{said} Select one or several (Ctrl or Shift)."
+        hint = f"{said} Select one or several ({readable('Control')} or Shift)."
         column(self, Hint(hint), self.images, self.buttons)
         self.setMinimumWidth(360)
         self.images.itemDoubleClicked.connect(self.accept)

@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
 # A writer that has written nothing for a day is dead.
 _STRAY_S = 86_400.0
-# Windows refuses to replace a file while a virus scanner or an indexer reads it: number
-# of further tries, and seconds between them.
+# Windows refuses to replace or remove a file while a virus scanner or an indexer reads
+# it: number of further tries, and seconds between them.
 _TRIES, _PAUSE_S = 20, 0.05
-# Length of paths that Windows allows, unless configured otherwise.
-_LONGEST_WINDOWS = 259
+# Length of paths of files and folders that Windows allows, unless configured otherwise,
+# and its error where that of a folder is too long.
+_LONGEST_WINDOWS, _LONGEST_FOLDER, _TOO_LONG = 259, 247, 206
 # A failed write with fewer bytes left on the disk is taken for a full disk.
 _FULL = 2**20
 _REASONS = {
@@ -167,6 +168,11 @@ def flush(path: Path) -> None:
             flush_file(file)
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file; OSError if that is not possible."""
+    _patiently(path.unlink)
+
+
 def remove(path: Path) -> None:
     """Remove a file or folder, if it is there."""
     if path.is_dir() and not path.is_symlink():
@@ -227,12 +233,16 @@ def _reason(error: OSError, path: Path) -> str:
             if shutil.disk_usage(path.parent).free < _FULL:
                 return _REASONS[errno.ENOSPC]
         return f"the system tells no reason ({error})"
-    # Windows reports a path that is too long as missing
-    length = len(str(path.absolute()))
-    if sys.platform == "win32" and length > _LONGEST_WINDOWS:
+    # Windows reports a path that is too long as missing. It may be that of a temporary
+    # file, or of a chunk, which is longer than the path of the result.
+    names = (path, error.filename, error.filename2)
+    lengths = [len(os.path.abspath(n)) for n in names if isinstance(n, str | Path)]
+    is_folder = getattr(error, "winerror", None) == _TOO_LONG
+    if sys.platform == "win32" and (is_folder or max(lengths) > _LONGEST_WINDOWS):
         return (
-            f"its path has {length} characters and Windows takes {_LONGEST_WINDOWS}, "
-            "unless long paths are switched on"
+            f"a path for it would have {max(lengths)} characters and Windows takes "
+            f"{_LONGEST_WINDOWS}, of a folder {_LONGEST_FOLDER}, unless long paths are "
+            "switched on"
         )
     return _REASONS.get(error.errno, error.strerror or str(error))
 
@@ -253,10 +263,14 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def _replace(source: Path, target: Path) -> None:
-    """Rename; on Windows, wait a second for programs that have one of them open."""
+    _patiently(lambda: os.replace(source, target))
+
+
+def _patiently(act: Callable[[], None]) -> None:
+    """Do something to a file; on Windows, wait a second for programs that read it."""
     for left in reversed(range(_TRIES if sys.platform == "win32" else 1)):
         try:
-            os.replace(source, target)
+            act()
             return
         except PermissionError:
             if not left:

@@ -14,7 +14,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.text import printable
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import load_model
-from napari_unet.io.names import split_number
+from napari_unet.io.names import noted_name, split_number
 from napari_unet.io.records import inside
 from napari_unet.io.trained_run import (
     RECORD,
@@ -104,7 +104,7 @@ def find_file(name: str, look_in: Path | None) -> Path:
         It is in neither.
     """
     path = Path(name)
-    for candidate in (path,) if look_in is None else (look_in / path.name, path):
+    for candidate in (path,) if look_in is None else (look_in / noted_name(name), path):
         if split_number(candidate)[0].exists():
             return candidate
     raise FileNotFoundError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from glob import escape
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
 from napari_unet.io.ome_zarr import is_zarr
 from napari_unet.io.records import is_file_name
@@ -16,6 +16,9 @@ _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\..*)?", re.IGNORECASE)
 
 _TWO = ".nii.gz"  # double suffixes
+
+# With a drive, or on a server.
+_OF_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
 def split_number(path: str | Path) -> tuple[Path, int | None]:
@@ -59,6 +62,16 @@ def image_name(path: str | Path) -> str:
     name = re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE)
     mark = "" if number is None else f"#{number}"
     return "_".join([name, *below]) + mark
+
+
+def is_of_windows(path: str) -> bool:
+    """Whether a path that was noted is a whole one of Windows."""
+    return _OF_WINDOWS.match(path) is not None
+
+
+def noted_name(path: str) -> str:
+    """Return the name of a file whose path was noted, perhaps on another system."""
+    return (PureWindowsPath if is_of_windows(path) else PurePath)(path).name
 
 
 def file_stem(

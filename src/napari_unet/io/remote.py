@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import reason
+from napari_unet.core.text import pip_install, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,8 +170,8 @@ def _store(path: str | Path) -> Any:
         from obstore.store import from_url
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{url_of(path)}: to reach it needs the package obstore, which pip install "
-            "'napari-interactive-unet[remote]' brings.",
+            f"{url_of(path)}: to reach it needs the package obstore, which "
+            f"{pip_install('remote')} brings.",
             name=error.name,
         ) from error
     url = url_of(path)

@@ -6,7 +6,9 @@ Only where an array lies travels between napari and its worker, never its pixels
 from __future__ import annotations
 
 import errno
+import mmap
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -20,6 +22,7 @@ from napari_unet.core.images.allocation import AllocatedMap, full
 from napari_unet.core.images.image import ArrayLike, Field, Image, ImageFile
 
 if TYPE_CHECKING:
+    from io import BufferedWriter
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,7 +64,7 @@ class ArrayReference:
             if size > _LARGEST:
                 raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
             with os.fdopen(os.open(path, _NEW, 0o600), "wb") as file:
-                file.truncate(size)
+                _enlarge(file, size)
         except OSError as error:
             if path.is_file() and not path.is_symlink():
                 path.unlink()
@@ -201,3 +204,12 @@ class AnnotationReference:
                 plane[tuple(slice(*ends) for ends in part.box)] = True
             finished = finished[box] if box is not None else finished
         return Annotation(field.read(box)[0], self.classes, self.class_of, finished)
+
+
+def _enlarge(file: BufferedWriter, size: int) -> None:
+    """Make a file of zeros out of an empty one."""
+    if sys.platform == "win32":
+        # truncating would write the zeros, 4 KiB at a time; a map sets aside the space
+        mmap.mmap(file.fileno(), size).close()
+    else:
+        file.truncate(size)

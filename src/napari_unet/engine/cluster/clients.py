@@ -20,7 +20,7 @@ from distributed.comm import connect
 from distributed.system import MEMORY_LIMIT
 
 from napari_unet.core.cluster import QUEUES
-from napari_unet.core.text import reason
+from napari_unet.core.text import pip_install, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -318,7 +318,7 @@ def _class(module: str, name: str) -> Any:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "queues need the package dask-jobqueue, which pip install "
-            "'napari-interactive-unet[cluster]' brings.",
+            "queues need the package dask-jobqueue, which "
+            f"{pip_install('cluster')} brings.",
             name=error.name,
         ) from error

@@ -21,7 +21,7 @@ class _Conv3d(nn.Conv3d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         if self.stride != (1, 1, 1) or self.padding != (0, 0, 0):
             return super().forward(input)
-        if self.kernel_size == (1, 1, 1):
+        if self.kernel_size == (1, 1, 1) and input.device.type != "mps":
             # a product of matrices; torch may take these, too, channels first
             x = input.movedim(1, -1)
             return F.linear(x, self.weight.flatten(1), self.bias).movedim(-1, 1)

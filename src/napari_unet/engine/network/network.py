@@ -25,6 +25,7 @@ from napari_unet.engine.device import (
 from napari_unet.engine.network.blending import blend
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.opaque import OpaqueNetwork, opaque_network
+from napari_unet.engine.network.placing import settle
 from napari_unet.engine.network.softmax import softmax
 
 if TYPE_CHECKING:
@@ -342,7 +343,7 @@ def _module(
     module.load_state_dict(weights, assign=True)
     module.eval()
     module.fold_norms()
-    module.to(dtype(precision), memory_format=module.layout)  # type: ignore[call-overload]
+    settle(module.to(dtype(precision)))
     # the last layer in full precision costs nothing and keeps the probabilities smooth
     module.get_submodule("score").float()
     return module

@@ -180,6 +180,8 @@ class _Script(nn.Module):
         self.script = self._loaded()
         parameters = [p.ndim for p in self.script.parameters()]
         layout = LAYOUT[3 if 5 in parameters else 2]
+        if device.type == "mps":  # see `placing`
+            layout = self._layout
         try:
             with _without_advice():
                 script = self.script.to(memory_format=layout)  # type: ignore[call-overload]

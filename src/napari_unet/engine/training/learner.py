@@ -26,6 +26,7 @@ from napari_unet.core.training.patches import patch_size
 from napari_unet.engine.device import choose_device, choose_precision, dtype
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import damaged, to_arrays, to_tensors
+from napari_unet.engine.network.placing import settle
 from napari_unet.engine.training.losses import weighted_cross_entropy
 from napari_unet.engine.training.sampling import padded
 
@@ -194,7 +195,7 @@ class Learner:
             raise damaged(model) from error
         # norms keep their statistics, and nothing is dropped
         module.eval()
-        module.to(self._device, memory_format=module.layout)  # type: ignore[call-overload]
+        settle(module.to(self._device), learns=True)
         return module
 
     def _take_up(self, places: Sequence[Place]) -> Iterator[None]:

@@ -17,6 +17,7 @@ from napari_unet.core.training.run_log import Timetable
 from napari_unet.core.training.training_set_updates import HeldPart
 from napari_unet.engine.network.encoder import learning_groups, notes_of_encoder
 from napari_unet.engine.network.network import to_arrays, to_tensors
+from napari_unet.engine.network.placing import settle
 from napari_unet.io.model_file import Checkpoint
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class TrainingState:
         self.card = card
         self.record = Record()
         self.module = module.train()
-        self.module.to(memory_format=module.layout)  # type: ignore[call-overload]
+        settle(self.module, learns=True)
         self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
         self.optimiser = _optimiser(module, card)

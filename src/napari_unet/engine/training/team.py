@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from napari_unet.core.text import reason
-from napari_unet.engine.device import describe
+from napari_unet.engine.device import as_usual, describe
 from napari_unet.engine.training.synchronised_norm import synchronise
 
 if TYPE_CHECKING:
@@ -261,6 +261,7 @@ def _meet(store: Any, member: Member) -> None:
 
 def _own_device(member: Member, wanted: str) -> str:
     """Return the device of one of several processes: a GPU each, or the CPU."""
+    wanted = as_usual(wanted)
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "mps":

@@ -75,7 +75,7 @@ def _device_status() -> Status:
     # not at the top: the CPU worker never loads torch
     import torch
 
-    from napari_unet.engine.device import choose_device, describe, why_not_cuda
+    from napari_unet.engine.device import choose_device, describe, why_not_gpu
 
     device = choose_device()
     if device.type == "cuda":
@@ -83,5 +83,5 @@ def _device_status() -> Status:
         total = int(torch.cuda.get_device_properties(device).total_memory)
         return Status(0, describe(device), "", used, total)
     # an Apple GPU shares the memory of the machine
-    why = "" if device.type == "mps" else f"No GPU is used: {why_not_cuda()}."
+    why = "" if device.type == "mps" else f"No GPU is used: {why_not_gpu()}."
     return _cpu_status(describe(device), why)

@@ -15,7 +15,7 @@ from napari_unet.gui.annotate.locate_image_dialog import open_images
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.unexported import question
 from napari_unet.gui.widgets import follow
-from napari_unet.session.annotating.shortcuts import key_of
+from napari_unet.session.annotating.shortcuts import key_of, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,5 +170,5 @@ class UndoButton(QPushButton):
         """Say what would be undone."""
         what = self._workspace.store.can_undo
         self.setEnabled(what is not None)
-        strokes = "Strokes are undone with Ctrl+Z in the canvas."
+        strokes = f"Strokes are undone with {readable('Control-Z')} in the canvas."
         self.setToolTip(f"Undo: {what} ({key_of('undo')})." if what else strokes)

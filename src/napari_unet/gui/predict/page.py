@@ -29,6 +29,7 @@ from napari_unet.gui.widgets import (
     column,
     follow,
 )
+from napari_unet.session.annotating.shortcuts import readable
 
 if TYPE_CHECKING:
     from qtpy.QtGui import (
@@ -80,8 +81,8 @@ class PredictPage(QWidget):
             ),
             (
                 "Forget edits",
-                "Let the cells of the slice in view be as found; Ctrl+Z brings edits "
-                "back.",
+                "Let the cells of the slice in view be as found; "
+                f"{readable('Control-Z')} brings edits back.",
             ),
         )
         self.use_slice, self.use_looked_at = buttons(

@@ -38,6 +38,7 @@ from napari_unet.gui.widgets import (
     column,
     follow,
 )
+from napari_unet.session.annotating.shortcuts import readable
 from napari_unet.session.training.masks_compared import ComparedMasks
 from napari_unet.session.training.runs import differences, same_parts
 
@@ -49,7 +50,8 @@ if TYPE_CHECKING:
 
 # In pixels of the screen: of a picture of masks, and the height of a curve.
 _SIDE, _CURVE = 260, 140
-_ONE, _TWO = "Choose one run.", "Choose two runs, with Ctrl held down."
+_ONE = "Choose one run."
+_TWO = f"Choose two runs, with {readable('Control')} held down."
 _NOT_KEPT = "It was trained before runs were kept: there is no place for notes."
 
 

@@ -16,6 +16,7 @@ from napari_unet.session.annotating.finishing import Finishing
 from napari_unet.session.annotating.importing import Importer
 from napari_unet.session.annotating.label_edits import LabelEdits
 from napari_unet.session.annotating.object_index import ObjectIndex
+from napari_unet.session.annotating.shortcuts import readable
 from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.images.navigation import go_to, neighbour
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 IN_3D = (
-    "Slices can be painted, volumes cannot: go back to the 2-D view (Ctrl+Y, or the "
-    "square at the lower left) to paint."
+    "Slices can be painted, volumes cannot: go back to the 2-D view "
+    f"({readable('Control-Y')}, or the square at the lower left) to paint."
 )
 
 

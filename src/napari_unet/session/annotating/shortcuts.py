@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 CLASS_KEYS = 9
+# Of what is Ctrl elsewhere: Qt and napari take the Command key of a Mac for it. For
+# people, and as napari writes it.
+_CONTROL, _BOUND = ("Cmd", "Meta") if sys.platform == "darwin" else ("Ctrl", "Control")
 BLINK_KEY = "W"
 """Of the viewer, whichever layer is active; see `session.showing`."""
 
@@ -20,7 +24,8 @@ BLINK_KEY = "W"
 class Shortcut:
     """A key and what it does."""
 
-    keys: str  # as napari writes it, such as "Alt-Z"
+    # as napari writes it, such as "Alt-Z"; Control is the Command key of a Mac
+    keys: str
     text: str  # what it does, for people
     # method of `Annotating`, or of a part of it, that is called with `argument` if
     # there is one; empty if the key is napari's own
@@ -71,14 +76,16 @@ def bind(
     """
     for shortcut in shortcuts:
         if shortcut.action:
-            layer.bind_key(shortcut.keys, _call(owner, shortcut, warn), overwrite=True)
+            layer.bind_key(
+                _bound(shortcut), _call(owner, shortcut, warn), overwrite=True
+            )
 
 
 def unbind(layer: Labels, shortcuts: Sequence[Shortcut] = SHORTCUTS) -> None:
     """Free our keys on a layer."""
     for shortcut in shortcuts:
         if shortcut.action:
-            layer.bind_key(shortcut.keys, None)
+            layer.bind_key(_bound(shortcut), None)
 
 
 def key_of(action: str, argument: int | None = None) -> str:
@@ -90,8 +97,12 @@ def key_of(action: str, argument: int | None = None) -> str:
 
 
 def readable(keys: str) -> str:
-    """Write a key as people do: Ctrl+Z."""
-    return keys.replace("Control", "Ctrl").replace("-", "+")
+    """Write a key as people do: Ctrl+Z, on a Mac Cmd+Z."""
+    return keys.replace("Control", _CONTROL).replace("-", "+")
+
+
+def _bound(shortcut: Shortcut) -> str:
+    return shortcut.keys.replace("Control", _BOUND)
 
 
 def _call(

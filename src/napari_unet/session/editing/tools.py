@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from napari_unet.session.annotating.shortcuts import Shortcut
+from napari_unet.session.annotating.shortcuts import Shortcut, readable
 
 if TYPE_CHECKING:
     from napari_unet.session.editing.reshape import ToolName
@@ -84,7 +84,10 @@ TOOLS = (
 BY_NAME: dict[ToolName, Tool] = {tool.name: tool for tool in TOOLS}
 
 POINTER_KEYS = (
-    ("Shift+Arrows", "Move the pointer; with Ctrl too, ten times as far"),
+    (
+        "Shift+Arrows",
+        f"Move the pointer; with {readable('Control')} too, ten times as far",
+    ),
     ("C", "Click at the pointer: paint, pick, or use the tool"),
     ("Shift+C", "Press the mouse button down, or let it go: draw with the arrows"),
 )

@@ -21,7 +21,7 @@ from napari_unet.core.geometry.boxes import axis_sizes, field_index
 from napari_unet.core.images.allocation import reserve
 from napari_unet.core.images.array_reference import ArrayReference
 from napari_unet.core.images.image import Image
-from napari_unet.io.atomic import atomic, flush_file
+from napari_unet.io.atomic import atomic, flush_file, remove_file
 from napari_unet.io.records import inside
 from napari_unet.session.project.places_log import HIGHEST_ID, PlacesLog, read_places
 
@@ -66,7 +66,7 @@ class AnnotationFile:
         if is_new:
             # A log or record without its array is left of a deleted one.
             for stale in beside(path):
-                stale.unlink()
+                remove_file(stale)
             ArrayReference.create(path, shape, "int32")
         self.reference = reference(path, shape)
         # what could not be recovered in opening it, each a sentence for people
@@ -248,7 +248,8 @@ class AnnotationFile:
         with atomic(record) as temporary, temporary.open("wb") as file:
             np.save(file, values.astype(np.int32, copy=False))
         self.plane(t, z)[box] = values
-        record.unlink()
+        # one that stayed would be written over what is painted later
+        remove_file(record)
 
     def _finish_pending(self) -> None:
         """Finish the large writes that a kill interrupted."""
@@ -270,7 +271,7 @@ class AnnotationFile:
         if self.dirty:
             self.flush()
         for record in records:
-            record.unlink()
+            remove_file(record)
 
     def _read_pending(self, record: Path) -> tuple[int, int, Box, NDArray[Any]]:
         """Return t, z, the box and the values of a large write."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_unet.io.names import is_of_windows, noted_name
 from napari_unet.session.project.record import ImageSource
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def located(project: Project, image_id: str, path: Path) -> list[ProjectImage]:
         raise FileNotFoundError(f"{path}: there is no such file.")
 
     def beside(known: str) -> str:
-        other = path.parent / Path(known).name
+        other = path.parent / noted_name(known)
         return str(other) if _is_gone(known) and _exists(other) else known
 
     image = project.image(image_id)
@@ -71,11 +72,12 @@ def resolved(
 
     def find(path: str) -> str:
         as_saved = (folder / path).resolve()
-        beside = folder.resolve() / as_saved.name
+        beside = folder.resolve() / noted_name(path)
         for there in (as_saved, beside, Path(absolute.get(path, path))):
             if there.is_absolute() and _exists(there):
                 return str(there)
-        return str(as_saved)
+        # one of another drive means nothing on other systems
+        return path if is_of_windows(path) else str(as_saved)
 
     return _mapped(image, find)
 

@@ -42,8 +42,9 @@ _LINES = 40
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 # Used share of the memory at which a killed process was probably killed for that.
 _NEARLY_FULL = 0.8
-# What shells add to the number of a signal.
-_SIGNALLED = 128
+# What shells add to the number of a signal, and the highest of these numbers. Larger
+# statuses are those of Windows, such as 0xC0000005 where memory was misused.
+_SIGNALLED, _LAST_SIGNAL = 128, 64
 # Seconds that a process may take to connect, from a slow drive on a busy machine too.
 _STARTING = 120.0
 # Seconds between two looks at one that has not connected.
@@ -75,17 +76,19 @@ class End:
         """What happened, as far as is known."""
         last = self.last_line.rstrip(".")
         said = f" It said: {last}." if last else ""
-        signal = -self.code if self.code < 0 else max(self.code - _SIGNALLED, 0)
+        signal = -self.code if self.code < 0 else self.code - _SIGNALLED
         if self.late:
             waited = f"had not started after {_STARTING:.0f} s"
             return f"The worker process {waited} and was ended.{said}"
         if self.out_of_memory:
             return "The worker ran out of memory and was ended by the system."
-        if signal:
+        if 0 < signal <= _LAST_SIGNAL:
             when = "" if self.connected else " while it started"
             return f"The worker process was ended from outside{when} (signal {signal})."
         how = "ended unexpectedly" if self.connected else "could not be started"
-        return f"The worker process {how} (status {self.code}).{said}"
+        # as the system itself and the pages on it write them
+        status = f"0x{self.code:X}" if self.code > 0xFFFF else str(self.code)
+        return f"The worker process {how} (status {status}).{said}"
 
 
 class WorkerProcess:
