@@ -20,7 +20,7 @@ from napari_unet.core.metrics.restoration import psnr
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 
 if TYPE_CHECKING:

@@ -929,7 +929,7 @@ def test_a_newer_or_damaged_model_is_told(
 def test_classes_are_compared_as_one_where_the_prediction_tells_one(
     tmp_path: Path,
 ) -> None:
-    from napari_unet.cli.evaluate import evaluate
+    from napari_unet.cli.evaluation import evaluate
 
     for kind in ("classes", "truth"):
         (tmp_path / kind).mkdir()
@@ -946,7 +946,7 @@ def test_classes_are_compared_as_one_where_the_prediction_tells_one(
 
 
 def test_stacks_are_compared_page_by_page_or_as_volumes(tmp_path: Path) -> None:
-    from napari_unet.cli.evaluate import evaluate
+    from napari_unet.cli.evaluation import evaluate
 
     # one object through two slices, found with another id in the second
     truth = np.ones((2, 6, 6), np.uint8)

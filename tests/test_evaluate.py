@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unet.cli.evaluate import Evaluation, evaluate
+from napari_unet.cli.evaluation import Evaluation, evaluate
 from napari_unet.cli.main import main
 from napari_unet.core.cells.objects import Objects
 from napari_unet.core.images.image import Image

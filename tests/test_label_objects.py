@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from napari_unet.cli.evaluate import evaluate
+from napari_unet.cli.evaluation import evaluate
 from napari_unet.cli.main import main
 from napari_unet.cli.pairing import pair_files
 from napari_unet.cli.training_inputs import find_inputs, read_inputs
@@ -18,7 +18,12 @@ from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
 from napari_unet.core.training.training_settings import Training
-from napari_unet.io.label_files import find_labels, is_objects, read_label_file
+from napari_unet.io.label_files import (
+    find_labels,
+    is_objects,
+    read_label_objects,
+    without_classes,
+)
 from napari_unet.io.model_file import read_card
 from napari_unet.io.objects.catalogue import FORMATS
 
@@ -46,7 +51,7 @@ def written(path: Path, cells: np.ndarray = CELLS, **rest: object) -> Path:
 def test_objects_are_labels_of_their_image(tmp_path: Path, name: str) -> None:
     file = written(tmp_path / f"a{FORMATS[name].suffixes[0]}")
     assert is_objects(file)
-    labels = read_label_file(file, like=IMAGE)
+    labels = without_classes(read_label_objects(file, like=IMAGE))
     np.testing.assert_array_equal(labels.data, CELLS)
     assert (labels.axes, labels.spacing_um) == ("yx", (0.5, 0.5))
     assert labels.notes == ()
@@ -56,13 +61,14 @@ def test_label_images_are_read_as_ever(tmp_path: Path) -> None:
     for name in ("a.tif", "a_cp_masks.tif"):
         tifffile.imwrite(tmp_path / name, CELLS)
         assert not is_objects(tmp_path / name)
-        np.testing.assert_array_equal(read_label_file(tmp_path / name).data, CELLS)
+        labels = read_label_objects(tmp_path / name).labels
+        np.testing.assert_array_equal(labels.data, CELLS)
 
 
 def test_that_classes_are_not_used_is_said(tmp_path: Path) -> None:
     classes = (ObjectClass("nuclei"), ObjectClass("mitosis"))
     file = written(tmp_path / "a.geojson", classes=classes, class_of={1: 1, 2: 2, 3: 1})
-    labels = read_label_file(file, like=IMAGE)
+    labels = without_classes(read_label_objects(file, like=IMAGE))
     assert labels.notes == (
         "its classes (nuclei, mitosis) are not used: all objects are of one.",
     )

@@ -77,7 +77,7 @@ def test_the_session_loads_no_gui() -> None:
 
 
 def test_the_engine_loads_no_gui() -> None:
-    loaded = modules_after("import napari_unet.engine.training.run")
+    loaded = modules_after("import napari_unet.engine.training.train")
     assert "torch" in loaded
     assert not loaded & {"napari", "qtpy", "magicgui", "superqt"}
 

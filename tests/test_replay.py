@@ -18,7 +18,8 @@ from napari_unet.core.images.image import Field, Image, ImageFile
 from napari_unet.core.training.methods import methods
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.replay import replay
-from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.training.train import train
 from napari_unet.engine.worker import training_job
 from napari_unet.engine.worker.inbox import Task
 from napari_unet.engine.worker.model_cache import Context, ModelCache

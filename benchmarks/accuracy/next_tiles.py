@@ -32,7 +32,7 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.suggesting import suggest
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

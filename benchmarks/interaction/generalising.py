@@ -35,7 +35,7 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.learner import Learner
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 from napari_unet.io.images import find, read_image, read_labels
 from napari_unet.io.model_file import load_model

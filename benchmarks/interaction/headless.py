@@ -55,7 +55,7 @@ def main() -> None:
 
     from benchmarks.interaction.material import settings
     from napari_unet.core.events import StepDone
-    from napari_unet.engine.training.run import train
+    from napari_unet.engine.training.train import train
 
     os.nice(10)
     folder = Path(sys.argv[1])

@@ -27,7 +27,7 @@ STEPS = 240
 SMALL = ("--width", 4, "--depth", 2, "--patch", 36, "--batch", 1, "--device", "cpu")
 _LOADED = (
     *(f"cli.{name}" for name in ("main", "train", "predict", "evaluate", "weights")),
-    *("cli.info", "engine.training.run", "engine.file_prediction"),
+    *("cli.info", "engine.training.train", "engine.file_prediction"),
     *("core.cells.watershed", "session.workspace"),
 )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.model_formats.catalogue import read_model
     from napari_unet.engine.network.unet import UNet
     from napari_unet.engine.replay import replay
-    from napari_unet.engine.training.run import train
+    from napari_unet.engine.training.train import train
     from napari_unet.io.model_file import load_model, save_model
     from napari_unet.io.run_folder import save_run
 
@@ -58,7 +58,7 @@ _HOME = {
     "save_run": "io.run_folder",
     "segment_instances": "core.cells.instances",
     "track_cells": "core.cells.tracking",
-    "train": "engine.training.run",
+    "train": "engine.training.train",
 }
 
 

@@ -14,7 +14,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.training import planning
 from napari_unet.engine.training.contest import Contest
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import load_model, member_file, save_model
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from napari_unet.engine.training.losses import (
     supervised_loss,
     weighted_cross_entropy,
 )
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 
 if TYPE_CHECKING:
     from napari_unet.core.network.geometry import Geometry

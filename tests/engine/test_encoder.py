@@ -27,7 +27,7 @@ from napari_unet.engine.network.encoder import (
     take_encoder,
 )
 from napari_unet.engine.network.layered import LayeredNetwork
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import encoder_weights
 from napari_unet.io.encoder_weights import PUBLISHED, encoder_folder, kept_file
 from napari_unet.io.model_file import load_model, save_model

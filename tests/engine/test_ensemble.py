@@ -22,7 +22,8 @@ from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training import planning
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.ensemble import joined
-from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import (
     load_model,
     member_file,

@@ -20,7 +20,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.training.losses import image_loss
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:

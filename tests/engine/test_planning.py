@@ -13,7 +13,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.training.fingerprint import Fingerprint
 from napari_unet.core.training.training_settings import AUTO, Training
 from napari_unet.engine.training.planning import planned
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import load_model, read_card, save_model
 
 if TYPE_CHECKING:

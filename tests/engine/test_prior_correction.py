@@ -21,7 +21,7 @@ from napari_unet.core.training.training_set import (
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from napari_unet.core.metrics import object_scores
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 
 

@@ -14,7 +14,7 @@ from napari_unet.core import events
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.images.image import Image
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 
 if TYPE_CHECKING:
     from napari_unet.core.model import Model

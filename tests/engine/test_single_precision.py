@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from napari_unet.core.training.training_settings import Augmentation, Training
 from napari_unet.engine.device import single
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 
 
 class NoDoubles(TorchDispatchMode):

@@ -21,9 +21,10 @@ from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
 from napari_unet.engine.training import memory
 from napari_unet.engine.training.divergence import FEW
-from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.state import TrainingState
+from napari_unet.engine.training.train import train
 from napari_unet.engine.training.validation import judge_part, validate
 from napari_unet.io.model_file import (
     load_checkpoint,

@@ -19,8 +19,9 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.training import memory
-from napari_unet.engine.training.run import TrainingRun, train
+from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.sampling import Sampler
+from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import load_model, save_model
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from fake_worker import FakeWorker
 from napari_unet.core.jobs import FreeMemoryJob
 from napari_unet.core.messages import Status
+from napari_unet.core.text import duration
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.number_box import FloatBox
-from napari_unet.gui.run_bar import RunBar, clock, progress_text
+from napari_unet.gui.run_bar import RunBar, progress_text
 from napari_unet.session.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def test_progress_in_words(
 def test_durations_are_written_as_on_a_clock() -> None:
     seconds = (-3, 0, 59.4, 59.6, 3599, 3600, 36061)
     clocks = ["0:00", "0:00", "0:59", "1:00", "59:59", "1:00:00", "10:01:01"]
-    assert [clock(s) for s in seconds] == clocks
+    assert [duration(s) for s in seconds] == clocks
 
 
 def test_device_and_memory_are_shown_as_soon_as_they_are_known(

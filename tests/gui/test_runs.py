@@ -14,7 +14,7 @@ from fake_worker import FakeWorker
 from napari_unet.core.events import MasksCompared, TrainingFinished
 from napari_unet.core.jobs import CompareMasksJob
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.gui.model_card_dialog import ModelCardDialog
 from napari_unet.gui.pictures import APART, USUAL, Picture
 from napari_unet.gui.predict.model_chooser import ModelChooser

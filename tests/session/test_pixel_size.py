@@ -44,8 +44,9 @@ def test_the_scale_bar_goes_by_the_pixel_size(bench: SessionBench) -> None:
     annotation = bench.annotating.layers.show(image.id)
     other = bench.viewer.add_image(np.zeros((8, 10)), name="other")
     set_pixel_size(bench.store, image.id, (2.0, 0.5, 0.5))
+    image = bench.store.project.image(image.id)
     assert not is_scale_bar_shown(bench.viewer)
-    show_scale_bar(bench.viewer, bench.images, image.id, True)
+    show_scale_bar(bench.viewer, bench.images, image, True)
     assert is_scale_bar_shown(bench.viewer)
     (own,) = bench.images.layers(image.id)
     assert spacing_um_of(own, "zyx") == (2.0, 0.5, 0.5)
@@ -53,9 +54,9 @@ def test_the_scale_bar_goes_by_the_pixel_size(bench: SessionBench) -> None:
     np.testing.assert_allclose(annotation.scale, (2.0, 0.5, 0.5))
     np.testing.assert_allclose(other.scale, (1, 1))
     # again: it has its scale already
-    show_scale_bar(bench.viewer, bench.images, image.id, True)
+    show_scale_bar(bench.viewer, bench.images, image, True)
     np.testing.assert_allclose(own.scale, (2.0, 0.5, 0.5))
-    show_scale_bar(bench.viewer, bench.images, image.id, False)
+    show_scale_bar(bench.viewer, bench.images, image, False)
     assert not is_scale_bar_shown(bench.viewer)
 
 

@@ -142,5 +142,5 @@ def test_images_side_by_side_keep_what_lies_on_them(workspace: Workspace) -> Non
     workspace.side_by_side.set_shown(False)
     for layer in viewer.layers:
         np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
-    ids.append(images.every()[-1].id)
+    ids.append(images.opened()[-1].id)
     assert [images.layers(i)[0].visible for i in ids] == [False, False, False, True]

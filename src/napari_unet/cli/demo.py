@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_unet.cli.evaluate import evaluate
+from napari_unet.cli.evaluation import evaluate
 from napari_unet.cli.overview import Panel, draw_overview
 from napari_unet.cli.prediction_progress import Batch
 from napari_unet.cli.progress import ProgressLine
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     check_writable(model_file)
     line = ProgressLine()
     line.say(f"training on {', '.join(path.stem for path in learnt)}")
-    from napari_unet.engine.training.run import train
+    from napari_unet.engine.training.train import train
 
     finished = follow(
         train(

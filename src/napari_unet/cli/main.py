@@ -142,7 +142,7 @@ def _parsed(given: list[str]) -> argparse.Namespace:
 
 
 def _mixing_parser() -> type[argparse.ArgumentParser]:
-    """Return a parser that takes files behind options, too, as people name them.
+    """Return a parser that takes files after options, too.
 
     argparse's own takes `MODEL --output DIR` for all there is of MODEL and any images.
     """

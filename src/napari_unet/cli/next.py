@@ -25,7 +25,7 @@ from napari_unet.core.events import TileSeen, TilesSuggested
 from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.known import KnownParts
 from napari_unet.core.suggestions.sampling import sample_frames
-from napari_unet.core.text import counted, printable, sentence
+from napari_unet.core.text import counted, place_words, printable, sentence
 from napari_unet.io.images import check_finite, find, read_image
 from napari_unet.io.pretrained import model_path
 
@@ -231,11 +231,9 @@ def _line(
     number: int, suggestion: Suggestion, image: Image, names: Sequence[str]
 ) -> str:
     place = suggestion.place
-    parts = [printable(names[place.image])]
-    parts += [f"time {place.t}"] if "t" in image.axes else []
-    parts += [f"slice {place.z}"] if "z" in image.axes else []
     y, x = (f"{part.start}:{part.stop}" for part in place.box)
-    parts += [f"y {y}", f"x {x}"]
+    where = place_words(image.axes, place.t, place.z)
+    parts = [printable(names[place.image]), *where, f"y {y}", f"x {x}"]
     return f"{number}. {', '.join(parts)}: {'; '.join(suggestion.reasons)}."
 
 

@@ -110,7 +110,7 @@ def remote_options(
     more: str = "",
     orders: str = "pause, resume or cancel",
 ) -> None:
-    """Declare on which computer to do it, and how who started it there watches it."""
+    """Add the options for another computer, and for the program that watches a job."""
     parser.add_argument(
         "--on",
         metavar="HOST",

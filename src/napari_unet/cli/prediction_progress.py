@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import write_json
-from napari_unet.cli.progress import Countdown, ProgressLine, clock, interruptible
+from napari_unet.cli.progress import Countdown, ProgressLine, interruptible
 from napari_unet.cli.stopping import Stopped
 from napari_unet.core.events import (
     BlockDone,
@@ -18,7 +18,7 @@ from napari_unet.core.events import (
     PredictionFinished,
     TileDone,
 )
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, duration
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import OF_CELLS
 
@@ -135,7 +135,7 @@ class Batch:
         else:
             # without a prediction if it is made from existing results
             seconds = outcome.get("seconds")
-            how = "" if seconds is None else f" in {clock(seconds)}"
+            how = "" if seconds is None else f" in {duration(seconds)}"
             self._line.say(f"{name}: done{how}")
             row |= outcome | ({"cells": event.cells} if self._cells else {})
         if event.notes:

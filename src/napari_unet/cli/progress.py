@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from napari_unet.cli.stopping import Stopped, on_stop_request
-from napari_unet.core.text import printable
+from napari_unet.core.text import duration, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,7 +56,7 @@ class ProgressLine:
         self, text: str, progress: float, seconds_left: float | None = None
     ) -> None:
         """Show a line, unless one was shown just before; `progress` is 0 to 1."""
-        left = "" if seconds_left is None else f"{clock(seconds_left)} left"
+        left = "" if seconds_left is None else f"{duration(seconds_left)} left"
         if not self._bar.disable:
             self._bar.ncols = shutil.get_terminal_size().columns - 1
             text = printable(text)
@@ -102,14 +102,6 @@ class Countdown:
         made = progress - self._before
         passed = monotonic() - self._began
         return passed * (1 - progress) / made if made > 0 else None
-
-
-def clock(seconds: float) -> str:
-    """Format a duration for people."""
-    whole = round(max(seconds, 0))
-    hours, rest = divmod(whole, 3600)
-    minutes, secs = divmod(rest, 60)
-    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ _FAREWELL = 30.0
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """There are none: what is to be done comes through standard input."""
+    """Declare none: the job comes through standard input."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from napari_unet.engine.served_job import hello, receive
 
     source, target = sys.stdin.buffer, sys.stdout.buffer
-    # whoever has gone is told nothing more; the job goes on
+    # the other side has hung up: it gets no more messages, but the job goes on
     with suppress(BrokenPipeError):
         _send(target, hello().model_dump())
         line = source.readline(_LONGEST)

@@ -181,9 +181,9 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
     before = _changed(checkpoint)
     line = ProgressLine(heard=leads)
     # torch takes a second to load: only now that the input is known to be good
-    from napari_unet.engine.training.run import train_pairs
     from napari_unet.engine.training.stopwatch import Stopwatch
     from napari_unet.engine.training.team import joined
+    from napari_unet.engine.training.train import train_pairs
 
     try:
         with joined(member, options.device or "auto") as (team, device):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.progress import ProgressLine, clock, interruptible
-from napari_unet.core.text import counted
+from napari_unet.cli.progress import ProgressLine, interruptible
+from napari_unet.core.text import counted, duration
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -79,7 +79,7 @@ def summary(output: Path, finished: TrainingFinished) -> dict[str, Any]:
     """Return the result as JSON can hold it; `verdict` is a sentence for people."""
     card = finished.model.card
     score = card.score
-    outcome = f"{counted(finished.steps, 'step')} in {clock(finished.seconds)}"
+    outcome = f"{counted(finished.steps, 'step')} in {duration(finished.seconds)}"
     if score:
         pixels = counted(score.pixels, "held-out pixel")
         outcome += f", {score.words} on {pixels}"

@@ -290,11 +290,7 @@ class ModelFormatsJob(Job):
 
     function = "model_files_job.formats"
     brief = unattended = True
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Formats of models"
+    title = "Formats of models"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -304,11 +300,7 @@ class FreeMemoryJob(Job):
     worker = "network"
     function = "model_jobs.free_memory"
     brief = unattended = True
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Free memory"
+    title = "Free memory"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -318,6 +310,7 @@ class SurveyJob(Job):
     worker = "network"
     function = "survey_job.run"
     brief = unattended = True
+    title = "Try out networks"
 
     candidates: tuple[Training, ...]  # one for each network
     # of the images
@@ -325,11 +318,6 @@ class SurveyJob(Job):
     classes: int  # background included
     slices: int  # of the thinnest stack
     device: str = "auto"
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Try out networks"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -339,6 +327,7 @@ class PlanJob(Job):
     worker = "network"
     function = "plan_job.run"
     brief = unattended = True
+    title = "Choose settings"
 
     # as in a `TrainJob`; of the images no pixel is read
     images: tuple[ImageReference, ...]
@@ -347,11 +336,6 @@ class PlanJob(Job):
     settings: Training
     start: str | None = None
     device: str = "auto"
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Choose settings"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -393,6 +377,7 @@ class WeightsJob(Job):
 
     function = "weights_job.run"
     brief = True
+    title = "Border weights"
 
     annotation: AnnotationReference
     t: int
@@ -401,11 +386,6 @@ class WeightsJob(Job):
     settings: BorderWeights
     weights: ArrayReference  # float32, (y, x)
 
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Border weights"
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CheckJob(Job):
@@ -413,16 +393,12 @@ class CheckJob(Job):
 
     function = "check_job.run"
     brief = True
+    title = "Check annotation"
 
     images: tuple[ImageReference, ...]
     annotations: tuple[AnnotationReference | None, ...]  # None: has no annotation
     places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
     halo: tuple[int, ...]  # reach of the network, ([z,] y, x) in pixels
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Check annotation"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -431,6 +407,7 @@ class SuggestJob(Job):
 
     worker = "network"
     function = "suggest_job.run"
+    title = "Look where to annotate next"
 
     images: tuple[ImageReference, ...]
     frames: tuple[tuple[int, ...], ...]  # of each image, time points to sample
@@ -438,11 +415,6 @@ class SuggestJob(Job):
     places: tuple[tuple[Place, ...], ...]  # planes of each image with annotation
     model: str | None = None  # path of a model file whose uncertainty counts
     settings: Prediction = _PREDICTION
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return "Look where to annotate next"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -550,9 +522,8 @@ class PredictFolderJob(Job):
     # without files of other programs
     kinds: tuple[str, ...] = ()
     channel: int | None = None  # that the network sees, from 1; None for all
-    cluster: str = (
-        ""  # whose workers compute, see `core.cluster`; empty for this computer
-    )
+    # whose workers compute, see `core.cluster`; empty for this computer
+    cluster: str = ""
 
     @property
     def title(self) -> str:

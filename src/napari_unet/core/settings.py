@@ -34,7 +34,7 @@ _MOST = 1e6
 Positive = Annotated[float, Field(gt=0, le=_MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=_MOST)]
 PIXELS: JsonDict = {"unit": " px"}
-# Pixels; what is to be held of a block grows with three times as many on each side.
+# Pixels; a block is held with three times as many on each side.
 MOST_EDGE_SMOOTHING = 50.0
 PrecisionChoice = Annotated[
     Literal["auto", "fp32", "bf16", "fp16"],

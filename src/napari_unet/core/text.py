@@ -31,6 +31,17 @@ def listed(words: Sequence[str], most: int = 3, between: str = ", ") -> str:
     return between.join(words[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def capitalised(words: str) -> str:
+    """Return words with a capital first letter, as a sentence begins."""
+    return words[:1].upper() + words[1:]
+
+
+def place_words(axes: str, t: int, z: int) -> list[str]:
+    """Return "time 3" and "slice 5" of a plane, as far as its image has such axes."""
+    named = (("t", f"time {t}"), ("z", f"slice {z}"))
+    return [words for axis, words in named if axis in axes]
+
+
 def shown(value: object, most: int = _SHOWN) -> str:
     """Return a value that a file or a person gave, as short as a sentence bears."""
     try:
@@ -38,6 +49,13 @@ def shown(value: object, most: int = _SHOWN) -> str:
     except ValueError:  # a number of more digits than Python writes
         return "a number too long to be written"
     return printable(text[:most]) + (" …" if len(text) > most else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as "0:42" or "1:05:00"; a negative one is 0."""
+    minutes, rest = divmod(max(round(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def times(size: Sequence[int]) -> str:

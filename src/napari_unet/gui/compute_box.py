@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QLabel, QLineEdit, QSizePolicy, QWidget
+from qtpy.QtWidgets import QComboBox, QLineEdit, QWidget
 
+from napari_unet.core.text import capitalised
 from napari_unet.gui.widgets import (
     Hint,
     allow,
     blocked,
     column,
+    combo_box,
     follow,
-    guard_wheel,
+    label_of,
     row,
 )
 from napari_unet.session.compute_place import known_hosts
@@ -44,24 +46,15 @@ class ComputeBox(QWidget):
     `tip` says for people what it is chosen for.
     """
 
-    def __init__(
-        self, place: ComputePlace, tip: str, parent: QWidget | None = None
-    ) -> None:
-        super().__init__(parent)
+    def __init__(self, place: ComputePlace, tip: str) -> None:
+        super().__init__()
         self._place = place
         # WIDGETS
-        self.where = QComboBox()
+        self.where = combo_box(tip)
         self.where.setEditable(True)
         self.where.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.where.addItems([_HERE, *known_hosts()])
-        # long names are cut, or they would widen the dock
-        policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        self.where.setSizeAdjustPolicy(policy)
-        self.where.setMinimumContentsLength(6)
-        self.where.setToolTip(tip)
         self.where.setAccessibleName("Compute on")
-        self.where.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        guard_wheel(self.where)
         self.queue = QLineEdit()
         self.queue.setPlaceholderText("none, or slurm …")
         self.queue.setToolTip(_QUEUE_TIP)
@@ -70,11 +63,11 @@ class ComputeBox(QWidget):
         # LAYOUT
         self._queue_row = QWidget()
         self._queue_row.setLayout(
-            row(_label("Queue", self.queue), self.queue, stretch=1)
+            row(label_of(self.queue, "Queue"), self.queue, stretch=1)
         )
         column(
             self,
-            row(_label("Compute on", self.where), self.where, stretch=1),
+            row(label_of(self.where, "Compute on"), self.where, stretch=1),
             self._queue_row,
             self.problem,
             inner=True,
@@ -99,8 +92,7 @@ class ComputeBox(QWidget):
         try:
             self._place.choose(where, self.queue.text() if where else "")
         except ValueError as error:
-            sentence = str(error)
-            self.problem.setText(f"{sentence[:1].upper()}{sentence[1:]}", "warning")
+            self.problem.setText(capitalised(str(error)), "warning")
             return
         self._show()
 
@@ -110,10 +102,3 @@ class ComputeBox(QWidget):
             self.queue.setText(self._place.queue)
         self._queue_row.setVisible(bool(self._place.where))
         self.problem.setText("")
-
-
-def _label(text: str, buddy: QWidget) -> QLabel:
-    label = QLabel(text)
-    label.setBuddy(buddy)
-    label.setToolTip(buddy.toolTip())
-    return label

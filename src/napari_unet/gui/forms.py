@@ -12,6 +12,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_unet.core.settings import Settings, explain, form_hints
+from napari_unet.core.text import capitalised
 from napari_unet.gui.number_box import DECIMALS, FloatBox, IntBox, slider_for
 from napari_unet.gui.widgets import SPACING, Fold, Hint, allow, guard_wheel
 
@@ -38,9 +39,9 @@ class FormRow:
 class SettingsForm(QWidget, Generic[S]):
     """Edits one settings object.
 
-    Fields that no widget is known for keep their value. Where an edit makes the whole
-    invalid, the reason stands under the fields and the last valid value holds until
-    further edits make it valid again.
+    Fields without a known widget keep their value. If an edit makes the settings
+    invalid, the reason is shown under the fields, and the last valid settings count
+    until further edits make them valid again.
 
     ValueError if a field is not one of the model's.
 
@@ -144,13 +145,12 @@ class SettingsForm(QWidget, Generic[S]):
     def _on_edited(self, name: str, new: object) -> None:
         if self._filling:
             return
-        # kept until they are valid together: steps and minutes change one by one
+        # kept until all edits are valid together: steps and minutes change one by one
         self._pending[name] = new
         try:
             value = self._value.replace(**self._pending)
         except ValidationError as error:
-            reason = explain(error)
-            self.problem.setText(reason[:1].upper() + reason[1:], "error")
+            self.problem.setText(capitalised(explain(error)), "error")
             return
         self._pending = {}
         self.problem.setText("")
@@ -164,8 +164,8 @@ def make_row(
 ) -> FormRow | None:
     """Return the widgets for a field of a model; None if its type has none.
 
-    It is called by its `name` if it has no title. A number has a slider below its box
-    where a `usual` range is given.
+    A field without a title is labelled with its `name`. A number with a `usual` range
+    has a slider below its box.
     """
     kind = info.annotation
     label = info.title or name.replace("_", " ").capitalize()
@@ -233,7 +233,7 @@ def _labelled_row(
 def _bounds(info: FieldInfo, least: float) -> tuple[Any, Any]:
     """Return the smallest and largest allowed value, None where there is no bound.
 
-    `least` is how far from an excluded one they are.
+    `least` is the distance from a bound that is itself excluded.
     """
     low = high = None
     for rule in info.metadata:

@@ -11,8 +11,6 @@ from napari_unet.gui.widgets import MARGIN, Heading, Hint, button, follow, row
 from napari_unet.session.guide import STEPS
 
 if TYPE_CHECKING:
-    from qtpy.QtWidgets import QWidget
-
     from napari_unet.session.guide import Guide
 
 
@@ -22,8 +20,8 @@ class GuideBar(QFrame):
     asked = Signal(str)
     """The dock of this title is to be shown."""
 
-    def __init__(self, guide: Guide, here: str, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, guide: Guide, here: str) -> None:
+        super().__init__()
         self._guide, self._here = guide, here
         # WIDGETS
         self.title = Heading("")
@@ -63,7 +61,7 @@ class GuideBar(QFrame):
         elsewhere = step is not None and step.dock != self._here
         self.go.setVisible(elsewhere)
         if step is not None and elsewhere:
-            # a button called Train beside "Press Train" would be pressed for it
+            # a button called "Train" would be mistaken for the one to press
             self.go.setText(f"Go to {step.dock}")
             self.go.setToolTip(f"Show the {step.dock} dock.")
 

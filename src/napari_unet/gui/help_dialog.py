@@ -6,7 +6,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from qtpy.QtGui import QTextCursor
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QTextBrowser, QVBoxLayout
+from qtpy.QtWidgets import QDialog, QTextBrowser, QVBoxLayout
+
+from napari_unet.gui.dialogs import dialog_buttons
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
@@ -24,12 +26,10 @@ class HelpDialog(QDialog):
         self.text.setOpenExternalLinks(True)
         self.text.setAccessibleName("Help")
         self.text.setMarkdown(help_text())
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         layout = QVBoxLayout(self)
         layout.addWidget(self.text)
-        layout.addWidget(buttons)
+        layout.addWidget(dialog_buttons(self, "Close"))
         self.resize(_WIDTH, _HEIGHT)
-        buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
         self._section = section
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     LayerData = tuple[Any, dict[str, Any], str]
 
-# A chunk of what is read when it is looked at is a plane, or a part of so many pixels.
+# Largest side of a chunk, in pixels: a chunk is a plane or a part of one.
 _CHUNK = 4096
 
 

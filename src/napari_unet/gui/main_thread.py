@@ -57,7 +57,7 @@ def in_background(
     work: Callable[[], T],
     then: Callable[[Callable[[], T]], None],
 ) -> None:
-    """Run a function in a thread of its own, and hand back what came of it.
+    """Run a function in a thread of its own, and hand back the outcome.
 
     `then` is called in the main thread with a function that returns what `work`
     returned, or raises what it raised.

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.model import Score
 from napari_unet.core.text import counted
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.pictures import Picture
 from napari_unet.gui.plot import LossPlot
@@ -51,7 +52,7 @@ class ModelCardDialog(QDialog):
         self.methods.setReadOnly(True)
         self.methods.setMinimumHeight(110)
         self.copy = button("Copy", "Copy the paragraph to the clipboard.")
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
+        buttons = dialog_buttons(self, "Close")
         buttons.addButton(self.copy, QDialogButtonBox.ButtonRole.ActionRole)
         # LAYOUT
         layout, form = QVBoxLayout(self), QFormLayout()
@@ -72,7 +73,6 @@ class ModelCardDialog(QDialog):
         self.resize(_WIDTH, self.sizeHint().height())
         # CONNECTIONS
         self.copy.clicked.connect(self._on_copy)
-        buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
         # the images may be anywhere, and large
         thread, read = MainThread(self), partial(thumbnails_of, path, card)

@@ -17,7 +17,7 @@ def get_reader(
 ) -> Callable[[str | list[str]], list[tuple[Any]]] | None:
     """Return a reader that makes no layers, if the file looks like a model."""
     first = path[0] if isinstance(path, list) and path else path
-    # also of a broken one: only then people read in a sentence what is wrong
+    # also for a damaged model: the reader then says what is wrong
     if not isinstance(first, str):
         return None
     if not first.endswith(SUFFIX):

@@ -9,9 +9,9 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QImage, QPixmap
 from qtpy.QtWidgets import QLabel
 
+from napari_unet.core.cells.label_colours import rgba
 from napari_unet.core.geometry.boxes import full_box
 from napari_unet.session.images.outlines import part_outlined
-from napari_unet.session.prediction.cells_layer import colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -45,7 +45,7 @@ class Picture(QLabel):
             width = -(-max(labels.shape) // _SHARE)
             outlines = part_outlined(labels, full_box(labels.shape), width)
             seen = np.zeros_like(labels) if outlines is None else outlines
-            blue, orange = np.rint(255 * colours_of((USUAL, APART))[:, :3])
+            blue, orange = np.rint(255 * rgba((USUAL, APART))[:, :3])
             pixels[seen > 0] = blue
             pixels[np.isin(seen, list(apart)) & (seen > 0)] = orange
         height, width = grey.shape

@@ -25,7 +25,7 @@ _POINTS = 400
 class LossPlot(QWidget):
     """Training loss (left axis) and validation IoU (right axis) against time.
 
-    The plotting library is loaded with the first data: docks open faster without.
+    The plotting library is loaded with the first data, so that docks open faster.
     """
 
     def __init__(self) -> None:
@@ -84,13 +84,13 @@ class LossPlot(QWidget):
         self._paint()
 
     def paintEvent(self, event: Any) -> None:
-        """Draw what came while it was out of sight."""
+        """Draw data that arrived while the plot was out of sight."""
         super().paintEvent(event)
         if self._stale:
             QTimer.singleShot(0, self._draw)
 
     def _paint(self) -> None:
-        # Qt may change the style before the constructor is through
+        # Qt may change the style before the constructor has finished
         axes = getattr(self, "_axes", None)
         if axes is not None:
             axes.paint(colours(is_dark(self)))

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.text import duration
 from napari_unet.gui.progress_bar import ProgressBar
 from napari_unet.gui.widgets import (
     MARGIN,
@@ -36,7 +37,7 @@ _TICKS = 1000
 _THREE_LINES = 50
 _SMALL = 26
 _SECOND_MS = 1000
-# Processes that want a core, for each that there is: from so many on they wait.
+# Processes ready to run per core from which on they have to wait.
 _CROWDED = 1.5
 
 
@@ -145,7 +146,7 @@ class RunBar(QWidget):
         state, progress = self._training.state, self._training.progress
         possible, reason = self._training.can_start
         busy, paused = state != "idle", state == "paused"
-        # between two steps the time goes on
+        # the time left changes between steps, too
         if busy:
             self._clock.start()
         else:
@@ -203,21 +204,12 @@ def progress_text(state: str, progress: RunProgress) -> str:
     if state != "training":
         return " · ".join(parts)
     if (left := progress.left()) is not None:
-        parts.append(f"{clock(left)} left")
+        parts.append(f"{duration(left)} left")
     if slow:
         parts.append(f"busy computer: {slow}" if is_busy() else slow)
     return " · ".join(parts) or "training"
 
 
 def is_busy() -> bool:
-    """Whether more is to be computed than this computer has cores for."""
+    """Whether more processes want to compute than this computer has cores."""
     return bool(psutil.getloadavg()[0] > _CROWDED * (psutil.cpu_count() or 1))
-
-
-def clock(seconds: float) -> str:
-    """Write a duration as 0:42 or 1:05:00."""
-    minutes, rest = divmod(max(round(seconds), 0), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{rest:02}"
-    return f"{minutes}:{rest:02}"

@@ -9,13 +9,13 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QDialog,
-    QDialogButtonBox,
     QListWidget,
     QMainWindow,
     QWidget,
 )
 
 from napari_unet.core.text import counted, printable
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import Hint, column
 from napari_unet.session.annotating.shortcuts import readable
 
@@ -37,15 +37,12 @@ class WhichImages(QDialog):
         for number, title in enumerate(titles, start=1):
             self.images.addItem(f"#{number} {printable(title)}".strip())
         self.images.setCurrentRow(0)
-        kinds = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(kinds.Open | kinds.Cancel)
+        self.buttons = dialog_buttons(self, "Open", "Cancel")
         said = f"{printable(file)} holds {counted(len(titles), 'image')}."
         hint = f"{said} Select one or several ({readable('Control')} or Shift)."
         column(self, Hint(hint), self.images, self.buttons)
         self.setMinimumWidth(360)
         self.images.itemDoubleClicked.connect(self.accept)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
 
     def numbers(self) -> list[int]:
         """Return the numbers of the images that are selected, from 1."""

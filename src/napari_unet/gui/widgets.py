@@ -14,6 +14,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QColorDialog,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QLayout,
@@ -28,7 +29,7 @@ from superqt import QElidingLabel, QFlowLayout
 from napari_unet.gui.theme import colours, is_dark
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from psygnal import SignalInstance
     from qtpy.QtGui import QPaintEvent
@@ -96,6 +97,40 @@ def check_box(text: str, tooltip: str = "", checked: bool = False) -> QCheckBox:
     return made
 
 
+def combo_box(tooltip: str, *items: tuple[str, object]) -> QComboBox:
+    """Return a box with a list of texts, each with its data.
+
+    Long texts are cut, or they would widen the dock.
+    """
+    made = QComboBox()
+    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+    made.setSizeAdjustPolicy(policy)
+    made.setMinimumContentsLength(6)
+    made.setToolTip(tooltip)
+    guard_wheel(made)
+    for text, data in items:
+        made.addItem(text, data)
+    return made
+
+
+def choice_box(choices: Mapping[str, tuple[str, str]], tooltip: str = "") -> QComboBox:
+    """Return a box with the names of some choices, each with its key.
+
+    `choices` have a name and an explanation, which stands in the tooltip.
+    """
+    tips = (f"{name}: {tip}" for name, tip in choices.values())
+    items = ((name, key) for key, (name, _) in choices.items())
+    return combo_box("\n".join(filter(None, (tooltip, *tips))), *items)
+
+
+def label_of(widget: QWidget, text: str) -> QLabel:
+    """Return a label that stands beside a widget, with the same tooltip."""
+    label = QLabel(text)
+    label.setBuddy(widget)
+    label.setToolTip(widget.toolTip())
+    return label
+
+
 class ButtonRow(QWidget):
     """Widgets in a row that go on in the next line where there is no room."""
 
@@ -126,6 +161,15 @@ class ButtonRow(QWidget):
             if item is not None and not item.isEmpty():
                 size = size.expandedTo(item.minimumSize())
         return size
+
+
+def remove_widgets(layout: QLayout) -> None:
+    """Remove all widgets of a layout."""
+    while (item := layout.takeAt(0)) is not None:
+        widget = item.widget()
+        if widget is not None:
+            widget.hide()
+            widget.deleteLater()
 
 
 class Fold(QWidget):
@@ -245,8 +289,8 @@ class Hint(QLabel):
 class Elided(QElidingLabel):
     """One line that is cut with … where there is no room; the tooltip has it all."""
 
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text)
+    def __init__(self) -> None:
+        super().__init__()
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setMinimumWidth(0)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)

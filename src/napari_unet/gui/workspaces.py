@@ -102,7 +102,7 @@ class WorkspaceHost(QObject):
         return False
 
     def warm_up_for_models(self) -> None:
-        """Who has a model will predict: start the worker, once napari has settled."""
+        """Start the worker once napari has settled, if there is a model to predict."""
         if self.workspace.models.own:
             QTimer.singleShot(_SETTLED_MS, self._warm_up)
 

@@ -111,16 +111,6 @@ def find_labels(paths: Sequence[str | Path], *, movies: bool = False) -> list[Pa
     return list(found)
 
 
-def read_label_file(
-    path: str | Path, axes: str | None = None, like: Image | None = None
-) -> Image:
-    """Read labels: a label image, or the objects of a file as one.
-
-    As `read_label_objects`, but for the classes; the notes say that they are not used.
-    """
-    return without_classes(read_label_objects(path, axes, like))
-
-
 def without_classes(objects: Objects) -> Image:
     """Return the labels of objects; their notes say what is not used."""
     if objects.unknown is not None:

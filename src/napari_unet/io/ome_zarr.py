@@ -32,7 +32,7 @@ _MARKERS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 # About a megabyte of float32: a plane opens fast, and a volume has not too many files.
 CHUNK = 512
 
-# About so many files of an image are checked for size and time.
+# Number of files of an image, about, that are checked for size and time.
 _SAMPLED = 1000
 
 _NAMED = 4  # images of a folder that a sentence lists
@@ -268,7 +268,8 @@ def _listed(folder: Path) -> Iterator[tuple[Path, list[str]]]:
             yield from _listed(folder / name)
 
 
-def _metadata_of(group: Any) -> dict[str, Any]:
+def metadata_of(group: Any) -> dict[str, Any]:
+    """Return the OME metadata of a zarr group, empty if there is none."""
     attributes = dict(group.attrs)
     found = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
     return found if isinstance(found, dict) else {}
@@ -282,13 +283,13 @@ def _member(group: Any, name: str) -> Any:
 
 def _inside(group: Any) -> Iterator[str]:
     """Yield what to add to a group's name for each image in it; "" for itself."""
-    metadata = _metadata_of(group)
+    metadata = metadata_of(group)
     if scales := _scales(metadata):
         yield from [f"#{k}" for k in range(1, len(scales) + 1)]
         return
     if "plate" in metadata:
         for well in metadata["plate"]["wells"]:
-            # of one that is missing it is said when it is read, after the others
+            # a missing well is reported when it is read, after the others
             inside = _inside(group[well["path"]]) if well["path"] in group else [""]
             for name in inside:
                 yield f"/{well['path']}{name}"
@@ -296,7 +297,7 @@ def _inside(group: Any) -> Iterator[str]:
         yield from [f"/{image['path']}" for image in metadata["well"]["images"]]
     elif "bioformats2raw.layout" in metadata:
         # A converter's folder of one or more images, numbered from 0.
-        listed = _metadata_of(group["OME"]).get("series") if "OME" in group else None
+        listed = metadata_of(group["OME"]).get("series") if "OME" in group else None
         numbered = sorted((n for n in group.group_keys() if n.isdecimal()), key=int)
         yield from [f"/{name}" for name in listed or numbered]
     else:
@@ -305,7 +306,7 @@ def _inside(group: Any) -> Iterator[str]:
         images = [
             name
             for name, member in members
-            if hasattr(member, "shape") or _scales(_metadata_of(member))
+            if hasattr(member, "shape") or _scales(metadata_of(member))
         ]
         yield from [f"/{name}" for name in images]
         # labels may be all there is
@@ -323,7 +324,7 @@ def _chosen(
     path: Path, group: Any, number: int | None
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return the group of the image, and its metadata."""
-    metadata = _metadata_of(group)
+    metadata = metadata_of(group)
     scales = _scales(metadata)
     if len(scales) == 1 and number in {None, 1}:
         return group, scales[0]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.images.image import AXES, Image
+from napari_unet.core.images.image import AXES, Image, whole_key
 from napari_unet.core.text import counted, printable
 
 if TYPE_CHECKING:
@@ -300,14 +300,6 @@ class ArrayView:
         self, dtype: np.dtype[Any] | None = None, copy: bool | None = None
     ) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=bool(copy))
-
-
-def whole_key(key: Any, ndim: int) -> tuple[Any, ...]:
-    """Name every axis in an index, as numpy does for an ellipsis or a short one."""
-    given = list(key) if isinstance(key, tuple) else [key]
-    at = next((i for i, k in enumerate(given) if k is Ellipsis), len(given))
-    rest = given[at + 1 :]
-    return (*given[:at], *[slice(None)] * (ndim - at - len(rest)), *rest)
 
 
 def _with_c(axes: str, pixels: Pixels) -> str:

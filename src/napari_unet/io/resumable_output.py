@@ -20,6 +20,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from napari_unet.core.images.image import whole_key
 from napari_unet.io.atomic import (
     atomic,
     explained,
@@ -36,7 +37,6 @@ from napari_unet.io.ome_zarr import (
     flush_box,
     open_written,
 )
-from napari_unet.io.pixels import whole_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

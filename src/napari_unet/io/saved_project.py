@@ -27,7 +27,7 @@ from napari_unet.core.images.array_reference import (
 )
 from napari_unet.core.images.image import AXES, Field, Image
 from napari_unet.core.settings import explain
-from napari_unet.core.text import printable
+from napari_unet.core.text import printable, times
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import load_model
@@ -35,7 +35,7 @@ from napari_unet.io.names import split_number
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from napari_unet.core.model import Model
 
 FILE_NAME, MODELS = "project.json", "models"
-# Versions of the format that are read.
-_NEWEST = 2
+NEWEST = 2
+"""Versions of the format up to this one are read."""
 
 
 class _Part(BaseModel):
@@ -112,7 +112,7 @@ class SavedProject:
         path = folder / FILE_NAME
         found = read_json(path)
         try:
-            if (version := found["project"]["version"]) not in range(1, _NEWEST + 1):
+            if (version := found["project"]["version"]) not in range(1, NEWEST + 1):
                 raise ValueError(f"{path}: is of a newer napari-unet, found {version}.")
             self._file = _File.model_validate(found)
         except (KeyError, TypeError, AttributeError) as error:
@@ -160,17 +160,8 @@ class SavedProject:
 
     def _annotation(self, row: _Image) -> AnnotationReference:
         path = inside(self._folder, self._file.files[row.id])
-        labels = read_labels(path)
-        order = [a for a in AXES if a in labels.axes]
-        stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
         sizes = axis_sizes(row.axes, row.shape)
-        shape = tuple(sizes[axis] for axis in "tzyx")
-        if stack.size != prod(shape) or stack.shape[-2:] != shape[-2:]:
-            raise ValueError(
-                f"{path}: the annotation of {printable(row.name)} has another size "
-                f"than the image, found {labels.data.shape}."
-            )
-        held: Any = _Held(stack.reshape(shape))
+        held: Any = _Held(read_annotation(path, sizes, printable(row.name)))
         classes = self._file.project.classes
         return AnnotationReference(held, "tzyx", classes, row.class_of, row.finished)
 
@@ -211,6 +202,28 @@ class SavedProject:
             if split_number(there)[0].exists():
                 return str(there)
         return str(as_saved)
+
+
+def read_annotation(
+    path: Path, sizes: Mapping[str, int], name: str
+) -> NDArray[np.integer]:
+    """Return the annotation in a TIFF, of the image of this name, along t, z, y, x.
+
+    ValueError if it has not these sizes.
+    """
+    labels = read_labels(path)
+    # Axes of length one are not in the file, and t may be read as z: only their order
+    # is certain.
+    order = [a for a in AXES if a in labels.axes]
+    stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
+    shape = tuple(sizes[axis] for axis in "tzyx")
+    if stack.size != prod(shape) or stack.shape[-2:] != shape[-2:]:
+        raise ValueError(
+            f"{path}: the annotation of {name} has another size than the image, "
+            f"{times(labels.data.shape)} in place of {times(shape)} (t, z, y, x)."
+        )
+    planes: NDArray[np.integer] = stack.reshape(shape)
+    return planes
 
 
 def is_saved_project(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Five steps from an image to files, for who does it for the first time."""
+"""Five steps from an image to files, for those who do it for the first time."""
 
 from __future__ import annotations
 
@@ -85,14 +85,14 @@ _ADD = Step(
 class Guide:
     """Finds out which step comes next from what is there.
 
-    It goes by what was done, not by what was pressed: who has a model already is not
+    What counts is what was done, not what was pressed: with a model at hand, nobody is
     told to paint.
     """
 
     changed = Signal()
     """Another step comes next, or the guide was shown or hidden."""
     skipped = Signal()
-    """Whoever is here wants to see it no more."""
+    """The user does not want to see it any more."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class Guide:
         self._images, self._training = images, training
         self._models, self._prediction = models, prediction
         self.shown = shown
-        # once results were written, all was seen: what comes later is no step
+        # after the first export the guide is over, whatever comes later
         self._finished = False
         self.number = 0
         # what comes next; None if all is done
@@ -134,7 +134,7 @@ class Guide:
         self.skipped.emit()
 
     def close(self) -> None:
-        """Let go of the controls."""
+        """Stop following the controls."""
         for signal in self._signals:
             signal.disconnect(self._look)
 

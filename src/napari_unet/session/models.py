@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from napari_unet.session.project.store import ProjectStore
 
 _REMEMBERED = 20
-# Folders below that of the runs: a run can start from the latest model in that itself.
-DENOISERS = "denoise"
-# ... made of models of other programs
-CONVERTED = "converted"
+# Folders within that of the runs, so that "the latest model" to start from is never
+# one of these: trained denoisers, and models converted from other programs.
+DENOISERS, CONVERTED = "denoise", "converted"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,8 +40,8 @@ class ModelEntry:
 class ModelList:
     """Models used in this project, of its runs, and in the folder of the preferences.
 
-    Checkpoints are not listed, but can be added by hand. Those that make images are
-    listed by themselves, as `makers`: there is no mask of them.
+    Checkpoints are not listed, but can be added by hand. Models that make images, not
+    masks, are listed apart, as `makers`.
 
     `pretrained` are models that come with the package, listed last.
     """
@@ -79,7 +78,7 @@ class ModelList:
 
     @property
     def starters(self) -> tuple[ModelEntry, ...]:
-        """Those that come with the package."""
+        """The models that come with the package."""
         return tuple(e for e in self.entries if e.path in self._pretrained)
 
     @property
@@ -89,7 +88,7 @@ class ModelList:
 
     @property
     def own(self) -> tuple[ModelEntry, ...]:
-        """All but those that come with the package."""
+        """All models but those that come with the package."""
         return tuple(e for e in self.entries if e.path not in self._pretrained)
 
     @property
@@ -189,7 +188,7 @@ class ModelList:
     def note_use(self) -> None:
         """Put the chosen model at the top: it is offered first next time.
 
-        Not one that an image chose: another image may choose another.
+        Unless it was chosen automatically: that holds for one image only.
         """
         if self.entry is not None and not self.automatic:
             self._remember(self.entry.path)
@@ -253,9 +252,7 @@ def describe(card: ModelCard) -> list[tuple[str, str]]:
     if card.training.scale != 1:
         rows.append(("Image size", f"{card.training.scale:g} of its own"))
     if card.images:
-        images = [i.name for i in card.images]
-        more = f" and {len(images) - 3} more" if len(images) > 3 else ""
-        rows.append(("Trained on", ", ".join(images[:3]) + more))
+        rows.append(("Trained on", listed([i.name for i in card.images])))
     if isinstance(card.score, Score):
         rows.append(("Held-out IoU", f"{card.score.iou:.2f}"))
     if card.steps:

@@ -54,8 +54,8 @@ _HELP_WEIGHTS = (
 class Showing:
     """Shows and hides layers of the current image, and says which there are.
 
-    Each is a layer of napari's own, made when it is asked for and removed when it is
-    not: what a layer costs each picture is paid only then.
+    Each has a layer of its own, made on request and removed when it is hidden: a layer
+    costs time whenever napari draws.
     """
 
     changed = Signal()
@@ -77,7 +77,7 @@ class Showing:
         viewer.bind_key(BLINK_KEY, self._on_key, overwrite=True)
 
     def close(self) -> None:
-        """Follow the viewer no more."""
+        """Stop following the viewer."""
         for signal in self._signals():
             signal.disconnect(self._on_change)
         self._viewer.bind_key(BLINK_KEY, None)

@@ -126,7 +126,7 @@ class Workspace:
         if offers is None:
             return  # called again once the search has ended
         self._beginning = ""
-        known = any(image.id == image_id for image in self.store.project.images)
+        known = image_id in self.store.project.ids
         if known and all(offer.locked for offer in offers):
             self.annotating.layers.show(image_id)
 

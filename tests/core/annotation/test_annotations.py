@@ -143,14 +143,6 @@ def test_a_ring_reaches_as_far_as_its_width_and_takes_only_unknown_pixels() -> N
     assert (ringed > 0).sum() == 12
 
 
-def test_a_ring_is_thinner_in_pixels_along_a_coarse_axis() -> None:
-    labels = np.zeros((5, 1, 5), int)
-    labels[2, 0, 2] = 2
-    ringed = with_background_ring(Annotation(labels), 2, spacing=(2, 1, 1)).labels
-    assert ringed[:, 0, 2].tolist() == [0, 1, 2, 1, 0]
-    assert ringed[2, 0].tolist() == [1, 1, 2, 1, 1]
-
-
 def test_regions_get_no_ring() -> None:
     annotation = Annotation(np.array([[0, 2, 0]]), classes=(REGIONS,))
     assert with_background_ring(annotation, 3).labels.tolist() == [[0, 2, 0]]

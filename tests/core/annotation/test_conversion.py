@@ -9,8 +9,8 @@ from napari_unet.core.annotation.conversion import (
     convert,
     from_binary,
     from_instances,
-    from_polygons,
     from_semantic,
+    polygon_ids,
 )
 from napari_unet.core.annotation.label_kind import guess
 
@@ -88,49 +88,23 @@ def test_whole_numbers_stored_as_floats_are_taken() -> None:
 
 def test_a_polygon_covers_the_pixels_whose_centres_it_covers() -> None:
     square = np.array([(0.5, 0.5), (0.5, 3.5), (2.5, 3.5), (2.5, 0.5)])
-    annotation = from_polygons([square], ["cell"], (4, 5))
-    assert annotation.labels.tolist() == [
-        [1, 1, 1, 1, 1],
-        [1, 2, 2, 2, 1],
-        [1, 2, 2, 2, 1],
-        [1, 1, 1, 1, 1],
+    assert polygon_ids([square], (4, 5)).tolist() == [
+        [0, 0, 0, 0, 0],
+        [0, 1, 1, 1, 0],
+        [0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0],
     ]
 
 
-def test_later_polygons_lie_on_top_and_classes_come_in_order_of_appearance() -> None:
+def test_later_polygons_lie_on_top() -> None:
     low = np.array([(-0.5, -0.5), (-0.5, 2.5), (0.5, 2.5), (0.5, -0.5)])
     high, far = low + np.array([0, 1]), low + np.array([0, 4])
-    annotation = from_polygons([low, high, far], ["b", "a", "b"], (1, 6))
-    assert annotation.labels.tolist() == [[2, 3, 3, 3, 4, 4]]
-    assert [c.name for c in annotation.classes] == ["b", "a"]
-    assert annotation.class_of == {2: 1, 3: 2, 4: 1}
+    assert polygon_ids([low, high, far], (1, 6)).tolist() == [[1, 2, 2, 2, 3, 3]]
 
 
-def test_slices_without_polygons_are_not_annotated() -> None:
-    dot = np.array([(-0.5, -0.5), (-0.5, 0.5), (0.5, 0.5), (0.5, -0.5)])
-    annotation = from_polygons([dot], ["cell"], (3, 1, 2), z=[1])
-    assert annotation.labels.tolist() == [[[0, 0]], [[2, 1]], [[0, 0]]]
-
-
-SQUARE = np.array([(0, 0), (0, 2), (2, 2)])
-
-
-@pytest.mark.parametrize(
-    ("polygons", "classes", "shape", "z", "message"),
-    [
-        ([], [], (3, 3), None, "nothing is annotated"),
-        ([SQUARE], ["a"], (3, 3, 3), None, r"found \(3, 3, 3\) without slices"),
-        ([SQUARE], ["a"], (3, 3), [0], r"found \(3, 3\) with slices"),
-        ([SQUARE], ["a", "b"], (3, 3), None, "1 polygons .* found 2 and 1"),
-        ([SQUARE], ["a"], (3, 3, 3), [3], r"slices are 0 to 2, found \[3\]"),
-        ([SQUARE[:2]], ["a"], (3, 3), None, r"three vertices .* shape \(2, 2\)"),
-    ],
-)
-def test_what_is_no_polygon_is_refused(
-    polygons: list, classes: list, shape: tuple, z: list | None, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        from_polygons(polygons, classes, shape, z)
+def test_what_is_no_polygon_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"three vertices .* shape \(2, 2\)"):
+        polygon_ids([np.array([(0, 0), (0, 2)])], (3, 3))
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import prepare, to_arrays, to_tensors
 from napari_unet.engine.network.transfer import take_over
-from napari_unet.engine.training.run import train
+from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 from napari_unet.io.model_file import load_model, save_model
 

@@ -19,7 +19,7 @@ from napari_unet.core.cells.label_ids import distinct, positions
 from napari_unet.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -180,14 +180,11 @@ class Targets:
         return known
 
 
-def with_background_ring(
-    annotation: Annotation, width: float, spacing: Sequence[float] | None = None
-) -> Annotation:
+def with_background_ring(annotation: Annotation, width: float) -> Annotation:
     """Make what surrounds painted cells background, where nothing was painted.
 
-    `width` is the largest distance to a pixel of a cell, in pixels of the finest axis,
-    0 or more (else a ValueError); `spacing` the pixel size along each axis relative to
-    the finest, 1 unless given. Regions get no ring.
+    `width` is the largest distance to a pixel of a cell, in pixels, 0 or more (else a
+    ValueError). Regions get no ring.
     """
     from scipy.ndimage import distance_transform_edt  # only rings need it
 
@@ -196,7 +193,7 @@ def with_background_ring(
     cells = annotation.targets().instances > 0
     if not cells.any():
         return annotation
-    near = distance_transform_edt(~cells, sampling=spacing) <= width
+    near = distance_transform_edt(~cells) <= width
     ring = near & (annotation.labels == UNKNOWN)
     return replace(annotation, labels=np.where(ring, BACKGROUND, annotation.labels))
 

@@ -74,7 +74,7 @@ def cells_of(labels: NDArray[np.integer]) -> list[Cell]:
 
 
 def speck_size(usual: float) -> float:
-    """Pixels below which a component is a speck, where cells usually have so many."""
+    """Pixels below which a component is a speck, by the usual size of a cell."""
     pixels = min(_SPECK_PIXELS, _SPECK_SHARE_OF_SMALL * usual)
     return max(pixels, _SPECK_SHARE * usual)
 

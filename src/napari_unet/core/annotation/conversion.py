@@ -134,39 +134,27 @@ def from_sparse(
     return replace(found, labels=np.where(values == UNKNOWN, UNKNOWN, found.labels))
 
 
-def from_polygons(
-    polygons: Sequence[NDArray[Any]],
-    classes: Sequence[str],
-    shape: tuple[int, ...],
-    z: Sequence[int] | None = None,
-) -> Annotation:
-    """Draw polygons, each a cell; classes are in order of appearance.
+def polygon_ids(
+    polygons: Sequence[NDArray[Any]], shape: tuple[int, int]
+) -> NDArray[np.int32]:
+    """Draw polygons into a plane (y, x), each with its number from 1; 0 elsewhere.
 
     A polygon is an array (vertices, 2) of (y, x) in pixels, whole numbers being pixel
     centres. A pixel belongs to it if its centre does; later ones lie on top; what is
-    beyond the image is cut off. `classes` are their classes' names, `z` their slices,
-    needed where the `shape` is (z, y, x). Planes without polygons are not annotated,
-    those with some are background elsewhere. A ValueError says that there is no
-    polygon, one lacks vertices or a slice, or the lengths differ.
+    beyond the image is cut off. A ValueError says that one lacks vertices.
     """
-    slices = _slices(len(polygons), classes, shape, z)
     from skimage.draw import polygon as draw  # slow to import
 
-    names = list(dict.fromkeys(classes))
-    labels = np.zeros(shape, np.int32)
-    planes = labels.reshape(-1, *shape[-2:])
-    planes[slices] = BACKGROUND
-    for number, (vertices, k) in enumerate(zip(polygons, slices, strict=True)):
+    ids = np.zeros(shape, np.int32)
+    for number, vertices in enumerate(polygons, start=1):
         points = np.asarray(vertices, np.float64)
         if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
             raise ValueError(
                 "a polygon has at least three vertices (y, x), found an array of "
                 f"shape {points.shape}."
             )
-        planes[k][draw(points[:, 0], points[:, 1], shape[-2:])] = FIRST_OBJECT + number
-    numbers = [names.index(name) + 1 for name in classes]
-    class_of = dict(enumerate(numbers, start=FIRST_OBJECT))
-    return Annotation(labels, tuple(ClassInfo(name=n) for n in names), class_of)
+        ids[draw(points[:, 0], points[:, 1], shape)] = number
+    return ids
 
 
 def _whole(mask: NDArray[Any]) -> NDArray[np.int32]:
@@ -200,26 +188,3 @@ def _classes(count: int, names: Sequence[str] | None) -> tuple[ClassInfo, ...]:
     if count > len(given):
         raise ValueError(f"the mask has class {count}, but only {len(given)} names.")
     return tuple(ClassInfo(name=name) for name in given)
-
-
-def _slices(
-    count: int, classes: Sequence[str], shape: tuple[int, ...], z: Sequence[int] | None
-) -> list[int]:
-    """Return the slice of each polygon, checked."""
-    if count == 0:
-        raise ValueError("nothing is annotated: there are no polygons.")
-    if len(shape) not in (2, 3) or (z is None) != (len(shape) == 2):
-        raise ValueError(
-            "polygons need a shape (y, x), or (z, y, x) and their slices; found "
-            f"{shape} {'without' if z is None else 'with'} slices."
-        )
-    slices = list(z) if z is not None else [0] * count
-    if len(classes) != count or len(slices) != count:
-        raise ValueError(
-            f"{count} polygons need as many classes and slices, found {len(classes)} "
-            f"and {len(slices)}."
-        )
-    depth = shape[0] if len(shape) == 3 else 1
-    if not all(0 <= k < depth for k in slices):
-        raise ValueError(f"the slices are 0 to {depth - 1}, found {slices}.")
-    return slices

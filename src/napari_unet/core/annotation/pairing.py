@@ -164,7 +164,7 @@ def _read(fields: Sequence[Field]) -> tuple[list[str], list[NDArray[np.integer]]
 def _kind_of(
     names: Sequence[str], arrays: Sequence[NDArray[np.integer]], kind: Kind | None
 ) -> Kind:
-    """Check that labels are no grey levels; guess what they mean unless it is said."""
+    """Check that labels are not grey levels; guess their meaning unless it is given."""
     _check_sharp(names, arrays, kind)
     if kind is not None or not names:
         return kind or "binary"

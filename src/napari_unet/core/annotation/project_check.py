@@ -18,7 +18,7 @@ from napari_unet.core.annotation.data_check import (
     usual_sizes,
 )
 from napari_unet.core.geometry.boxes import axis_sizes
-from napari_unet.core.text import times
+from napari_unet.core.text import capitalised, times
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,7 +73,7 @@ def _name(image: Image, t: int, z: int | None, *, alone: bool) -> str:
         parts.append(f"slice {z}")
     name = ", ".join(parts) or image.name
     # a name that somebody gave an image stays as it is
-    return name[0].upper() + name[1:] if alone and parts else name
+    return capitalised(name) if alone and parts else name
 
 
 def _usual(

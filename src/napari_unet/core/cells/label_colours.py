@@ -1,4 +1,4 @@
-"""Colours of labels: the same id has the same colour in every file."""
+"""Colours of labels, the same for an id in every file, and colours as numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,3 +28,9 @@ def label_colours(ids: Iterable[int]) -> NDArray[np.uint8]:
         rgb = hsv_to_rgb(hue, 1 - 0.55 * pale, 1 - 0.4 * dim)
         colours.append(np.multiply(rgb, 255 if number > 0 else 0))
     return np.array(np.rint(colours), np.uint8).reshape(-1, 3)
+
+
+def rgba(colours: Sequence[str]) -> NDArray[np.float32]:
+    """Return each #rrggbb as red, green, blue and full opacity, 0 to 1, in a row."""
+    values = [[*bytes.fromhex(colour[1:]), 255] for colour in colours]
+    return np.divide(values, 255).astype(np.float32)

@@ -43,13 +43,13 @@ class _Extents(NamedTuple):
     stop: NDArray[np.intp]
 
 
-def whole_cells(labels: Field, whole: int = _WHOLE) -> Iterator[Part]:
+def whole_cells(labels: Field) -> Iterator[Part]:
     """Yield all cells of a field, each in one part; one part at least.
 
     Memory is that of a block and of the cells that reach into it. A field of up to
-    `whole` pixels is one part, as it is.
+    `_WHOLE` pixels is one part, as it is.
     """
-    if prod(labels.shape) <= whole:
+    if prod(labels.shape) <= _WHOLE:
         yield Part(full_box(labels.shape), labels.read()[0])
         return
     side = _PLANE if labels.ndim == 2 else _VOLUME

@@ -14,9 +14,9 @@ from scipy.fft import irfft2, rfft2
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# A peak so many standard deviations above the rest is no chance.
+# A peak by this many standard deviations above the rest is not due to chance.
 _CLEAR = 12.0
-# The peak of a shift is so many times as high as what there is at none.
+# The peak of a shift is at least this many times as high as the value at no shift.
 _HIGHER = 2.0
 # Side of the smallest image that tells something, in pixels.
 _SMALLEST = 32

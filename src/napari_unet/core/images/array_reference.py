@@ -19,7 +19,13 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo, FinishedPart
 from napari_unet.core.images.allocation import AllocatedMap, full
-from napari_unet.core.images.image import ArrayLike, Field, Image, ImageFile
+from napari_unet.core.images.image import (
+    ArrayLike,
+    Field,
+    Image,
+    ImageFile,
+    whole_key,
+)
 
 if TYPE_CHECKING:
     from io import BufferedWriter
@@ -172,10 +178,7 @@ class FirstChannels:
         return kind
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        at = keys.index(...) if ... in keys else len(keys)
-        keys[at : at + 1] = []
-        keys[at:at] = [slice(None)] * (len(self.shape) - len(keys))
+        keys = [*whole_key(key, len(self.shape))]
         chosen = keys[self.axis]
         if isinstance(chosen, slice):
             keys[self.axis] = slice(*chosen.indices(self.count))

@@ -241,6 +241,14 @@ class Field:
         return field_index(self.image.axes, self.t, self.z, box)
 
 
+def whole_key(key: Any, ndim: int) -> tuple[Any, ...]:
+    """Name every axis in an index, as numpy does for an ellipsis or a short one."""
+    given = list(key) if isinstance(key, tuple) else [key]
+    at = next((i for i, k in enumerate(given) if k is Ellipsis), len(given))
+    rest = given[at + 1 :]
+    return (*given[:at], *[slice(None)] * (ndim - at - len(rest)), *rest)
+
+
 class _OneChannel:
     """An array at one place of an axis, read block by block."""
 
@@ -250,11 +258,7 @@ class _OneChannel:
         self.dtype = np.dtype(array.dtype)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        at = keys.index(...) if ... in keys else len(keys)
-        keys[at : at + 1] = [slice(None)] * (
-            len(self.shape) - len(keys) + (... in keys)
-        )
+        keys = [*whole_key(key, len(self.shape))]
         keys.insert(self._axis, self._place)
         return np.asarray(self._array[tuple(keys)])
 

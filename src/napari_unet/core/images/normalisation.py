@@ -61,7 +61,7 @@ _STRUCTURE = 0.2
 _FAR = 1 / 2
 # Debris and dead cells cover less than the rest of this percentile.
 _USUAL = 97
-# No further than so many times its median distance counts.
+# Distances beyond this multiple of the median distance are cut off.
 _MOST = 3
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SQUARE = 8
-# A square is compared with two across from each other, so many squares away.
+# A square is compared with two at this distance, in squares, on opposite sides.
 _APART = (2, 4, 8)
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 # So far around it, structure stands for itself and its ground.

@@ -25,5 +25,5 @@ def as_picture(pixels: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def step_for(shape: tuple[int, ...], most: int) -> int:
-    """Return which pixels to take along each axis for at most so many."""
+    """Return the step between pixels for at most so many along each axis."""
     return -(-max(shape) // most)

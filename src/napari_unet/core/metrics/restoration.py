@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     Arrays = Sequence[NDArray[Any]]
 
-# Window of SSIM, in pixels: a Gaussian of this deviation, cut off at so many of them.
+# Window of SSIM: standard deviation of a Gaussian, in pixels, and where it is cut off,
+# in standard deviations.
 _SIGMA, _TRUNCATE = 1.5, 3.5
 _WINDOW = 11
 

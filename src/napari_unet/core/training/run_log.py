@@ -144,7 +144,7 @@ class Recorder:
     def correct(
         self, step: int, of: Field, annotation: Annotation, box: Box | None
     ) -> None:
-        """Keep a correction that comes after so many steps."""
+        """Keep a correction, and after which step it came."""
         packed = PackedAnnotation.of(annotation)
         self.corrections.append(LoggedCorrection(step, of, packed, box))
 

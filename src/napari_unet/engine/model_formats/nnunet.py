@@ -53,7 +53,7 @@ def recognises(path: Path) -> bool:
         return False
     folder, _ = _place(path)
     there = [(folder / name).is_file() for name in (_PLANS, _DATASET)]
-    # one of them may have been left behind, which is said when it is read
+    # one of them may be missing, which is reported when it is read
     return all(there) or (any(there) and any(folder.glob("fold_*")))
 
 
@@ -101,7 +101,7 @@ def _place(path: Path) -> tuple[Path, list[Path]]:
     if path.name.startswith("fold_"):
         return path.parent, [path / _CHECKPOINT]
     folds = sorted(path.glob(f"fold_[0-9]*/{_CHECKPOINT}"))
-    # if there is none, that is said of the first fold there is
+    # if there is none, the first fold that there is reports it
     begun = sorted(path.glob("fold_[0-9]*"))[:1]
     whole = path / "fold_all"
     only = begun[0] if begun and not whole.exists() else whole
@@ -228,7 +228,7 @@ def _turned(values: Sequence[Any], order: Sequence[int]) -> tuple[Any, ...]:
 def _norm(sizes: Sizes) -> Norm:
     kind = sizes.norm.rpartition(".")[2].rstrip("123d")
     options = {"eps": 1e-5, **(sizes.norm_options or {})}
-    # what torch has where nothing is said
+    # the default of torch
     affine = options.get("affine", kind == "BatchNorm")
     if kind not in _NORMS or options["eps"] != 1e-5 or not affine:
         raise ValueError(

@@ -20,7 +20,7 @@ def blend(
     run: Callable[[Tensor], Tensor],
     most: float = 1.0,
 ) -> Tensor:
-    """Run the network on each window of a tile and add up what is said of each pixel.
+    """Run the network on each window of a tile and add up the values of each pixel.
 
     Window by window, in one order for any tile: so its bits depend on no plan of tiles.
 

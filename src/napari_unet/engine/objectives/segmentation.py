@@ -1,4 +1,4 @@
-"""To tell classes apart by what people painted: the U-Net's own task."""
+"""Segmentation: classes learnt from painted annotation, the U-Net's own task."""
 
 from __future__ import annotations
 

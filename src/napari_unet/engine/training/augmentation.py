@@ -170,7 +170,8 @@ def _bicubic(size: int, device: torch.device) -> Tensor:
     return weights.to(device)
 
 
-def _cubic(d: Tensor, a: float = -0.75) -> Tensor:
+def _cubic(d: Tensor) -> Tensor:
+    a = -0.75
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((d - 5) * d + 8) * d * a - 4 * a
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))

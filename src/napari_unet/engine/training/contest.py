@@ -24,7 +24,7 @@ from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.model import Model
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.settings import Prediction
-from napari_unet.core.text import counted
+from napari_unet.core.text import capitalised, counted
 from napari_unet.core.training.common_parts import Part
 from napari_unet.core.training.decision import Decision
 from napari_unet.core.training.fingerprint import Observer
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
-
-# Settings in which the recipes differ.
-_FIELDS = ("ndim", "scale")
 
 
 class Contest:
@@ -241,8 +238,7 @@ def _nothing_to_try(diameter: float | None, slices: int) -> Decision:
 def _with_reason(model: Model, reason: str, asked: Training) -> Model:
     """Note in a model why it is the one, and the budget of all together."""
     recipe = model.card.training
-    reason = reason[0].upper() + reason[1:]
-    tried = Decision(field="try_both", value=True, reason=reason)
+    tried = Decision(field="try_both", value=True, reason=capitalised(reason))
     budget = {name: getattr(asked, name) for name in ("seed", "steps", "minutes")}
     training = recipe.replace(**budget, decisions=(*recipe.decisions, tried))
     return Model(model.card.replace(training=training), model.weights)

@@ -73,7 +73,7 @@ class Course:
     start : ModelCard, optional
         Of the model to start from.
     resume, checkpoint, device
-        As for `training.run.train`.
+        As for `training.train.train`.
     clock : Stopwatch, optional
         Shows the time already used up.
     """

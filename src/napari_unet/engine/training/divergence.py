@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.text import counted
 from napari_unet.core.training.training_settings import PRESETS
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ def too_few(steps: int, settings: Training) -> str | None:
     """Return a warning if a budget in minutes gave too few steps in all runs."""
     if settings.steps or steps >= FEW:
         return None
-    done = "1 step" if steps == 1 else f"{steps or 'no'} steps"
+    done = counted(steps, "step") if steps else "No steps"
     minutes = f"{settings.minutes:g} minute" + "s" * (settings.minutes != 1)
     return (
-        f"{done[:1].upper()}{done[1:]} in {minutes}; the computer is busy, or slow for "
+        f"{done} in {minutes}; the computer is busy, or slow for "
         f"this network. Fewer than {FEW} steps are too few to learn from: train for "
         "more minutes, or for a number of steps."
     )

@@ -31,7 +31,7 @@ from napari_unet.engine.training.losses import weighted_cross_entropy
 from napari_unet.engine.training.sampling import padded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -111,17 +111,10 @@ class Learner:
         Stays as it is.
     seconds : float
         After so long no more steps are taken for one correction.
-    clock : callable, optional
-        Returns the time in seconds.
     """
 
     def __init__(
-        self,
-        model: Model,
-        device: str = "auto",
-        *,
-        seconds: float = 3.0,
-        clock: Callable[[], float] = perf_counter,
+        self, model: Model, device: str = "auto", *, seconds: float = 3.0
     ) -> None:
         if problem := model.card.refusal_of_corrections:
             raise ValueError(problem)
@@ -130,7 +123,7 @@ class Learner:
         self.steps = 0
         self._device = choose_device(device)
         self._precision = choose_precision(self._device)
-        self._seconds, self._clock = seconds, clock
+        self._seconds = seconds
         self._module, self._before = (self._network(model) for _ in range(2))
         rate = LEARNING_RATE * min(1.0, (_FEW / max(self.card.steps, 1)) ** 0.5)
         self._optimiser = torch.optim.AdamW(
@@ -200,7 +193,7 @@ class Learner:
 
     def _take_up(self, places: Sequence[Place]) -> Iterator[None]:
         """Take some steps for what is painted in some places, or until time is up."""
-        until = self._clock() + self._seconds
+        until = perf_counter() + self._seconds
         rng = np.random.default_rng(len(self._corrections))
         new = [places[k % len(places)] for k in range(_POOL)]
         pools = (
@@ -209,7 +202,7 @@ class Learner:
             lambda _: self._patch_anywhere(rng),
         )
         for number in range(STEPS):
-            if self._clock() > until:
+            if perf_counter() > until:
                 break
             self._optimiser.zero_grad(set_to_none=True)
             for pool in pools:

@@ -17,7 +17,7 @@ from napari_unet.core.events import (
     ValidationTile,
 )
 from napari_unet.core.model import AnyScore, Progress
-from napari_unet.core.text import counted
+from napari_unet.core.text import capitalised, counted
 from napari_unet.engine.device import dtype, is_out_of_memory
 from napari_unet.engine.network.network import frozen_copy
 from napari_unet.engine.training import divergence
@@ -334,11 +334,10 @@ class TrainingLoop:
         return False
 
     def _stop(self, what: str, remedy: str) -> None:
-        what = what[:1].upper() + what[1:]
         advice = divergence.advice(self._settings)
         self.problem = (
-            f"{what} after step {self._state.record.step}; the last good weights, of "
-            f"step {self._good[0]}, are kept. {advice}, {remedy}."
+            f"{capitalised(what)} after step {self._state.record.step}; the last good "
+            f"weights, of step {self._good[0]}, are kept. {advice}, {remedy}."
         )
 
     def _snapshot(self) -> dict[str, Tensor]:

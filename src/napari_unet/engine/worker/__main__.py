@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.scheduler import Ticks
 
-# Who has just chosen a model is likely to press Predict within seconds.
+# A model that was just chosen is likely to predict within seconds.
 _REST_S = 3.0
 # Shells add this to the number of a signal.
 _SIGNALLED = 128

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     """Train, save the model, and compare it with the one before.
 
-    The events are those of `training.run.train`, but in place of the last one come
+    The events are those of `training.train.train`, but in place of the last one come
     `ModelComparison` and `ModelSaved`. If nothing is annotated, or images and
     annotation do not go together, it is a ValueError.
     """

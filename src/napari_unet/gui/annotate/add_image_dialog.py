@@ -16,10 +16,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_unet.core.text import times
 from napari_unet.gui.annotate.axes_boxes import AxesBoxes
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import Hint, follow
 from napari_unet.session.images.image_layers import check_channels
-from napari_unet.session.images.layers import level_data
+from napari_unet.session.images.layers import level_count, level_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +82,7 @@ class AddImageDialog(QDialog):
         self.level.setToolTip("Resolution to annotate and train in; the first is full.")
         self.interpretation = Hint()
         self.problem = Hint()
-        self.buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
-        )
+        self.buttons = dialog_buttons(self, "Ok", "Cancel")
         # LAYOUT
         form = QFormLayout()
         form.addRow("Layers", self.layers)
@@ -104,8 +104,6 @@ class AddImageDialog(QDialog):
         self.layers.itemChanged.connect(self._on_layers)
         self.axes.textChanged.connect(self._check)
         self.level.currentIndexChanged.connect(self._check)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
         follow(self, images.changed, self._on_read)
         self._on_layers()
 
@@ -129,10 +127,9 @@ class AddImageDialog(QDialog):
         self.level.clear()
         first = ticked[0] if ticked else None
         if first is not None:
-            levels = len(first.data) if first.multiscale else 1
-            for number in range(levels):
+            for number in range(level_count(first)):
                 shape = level_data(first, number).shape
-                self.level.addItem(f"{number}: " + " × ".join(map(str, shape)))
+                self.level.addItem(f"{number}: {times(shape)}")
         self.axes.set_shape(() if first is None else level_data(first, 0).shape)
         self._propose(first)
         self._form.setRowVisible(self.level, self.level.count() > 1)

@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QLabel, QSlider, QWidget
+from qtpy.QtWidgets import QLabel, QSlider, QWidget
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.gui.annotate.image_panel import NEW, OPEN, SHOW
@@ -19,6 +19,7 @@ from napari_unet.gui.widgets import (
     button,
     check_box,
     column,
+    combo_box,
     follow,
     guard_wheel,
     row,
@@ -48,7 +49,7 @@ _TOOLS = (
 )
 _REGION = f"Region ({_CELL_KEY})"
 _OF_REGION = "Paint the class that is chosen above, anywhere."
-# What to do after the first cell; said until there is background.
+# What to do after the first cell; shown until there is background.
 _THEN = f" Then press {_BACKGROUND_KEY} and paint some background."
 _NEXT = f" Press {_CELL_KEY} before each next cell."
 
@@ -68,12 +69,10 @@ class BrushBar(QWidget):
         self.size.setToolTip("Width of the brush in pixels; [ and ] change it.")
         self.slider = _slider(self.size.toolTip())
         self.class_label = QLabel()
-        self.cell_class = QComboBox()
-        self.cell_class.setToolTip(
+        self.cell_class = combo_box(
             "Class of the cell at hand: pick a painted cell (L) and choose another. "
             f"Or point at a cell and press {_CLASS_KEY} … {CLASS_KEYS}."
         )
-        guard_wheel(self.cell_class)
         self.status = Hint()
         self.status.setToolTip(
             "In the layer, label 0 is blank and 1 is background: the labels of cells "
@@ -189,7 +188,7 @@ class BrushBar(QWidget):
         return f"The brush {begins} with label {label}{name}.{then}"
 
     def _what_to_do_first(self) -> str:
-        """Say how there will be a layer to paint in."""
+        """Say how to get a layer to paint in."""
         image = self._workspace.images.current
         if image is None:
             return ""

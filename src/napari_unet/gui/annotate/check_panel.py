@@ -26,6 +26,7 @@ from napari_unet.gui.widgets import (
     button,
     column,
     follow,
+    remove_widgets,
 )
 from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
 from napari_unet.session.forward_signal import forward_signal
@@ -102,7 +103,7 @@ class CheckPanel(QWidget):
         self._show()
 
     def start(self, shown: bool = True) -> None:
-        """Check soon, because the panel came on screen."""
+        """Check soon, if the panel came on screen for the first time."""
         if shown and self._check.report is None:
             self._timer.start(0)
 
@@ -122,11 +123,7 @@ class CheckPanel(QWidget):
         elif report is self._shown:
             return
         self._shown = report
-        while (item := self._findings.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        remove_widgets(self._findings)
         self.table.setVisible(report is not None and bool(report.counts))
         if report is None:
             return

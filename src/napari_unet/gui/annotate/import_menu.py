@@ -24,7 +24,7 @@ from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.object_layers import kinds_in
 from napari_unet.session.annotating.imported_masks import AmbiguousMasksError
 from napari_unet.session.annotating.object_classes import MaskDetails
-from napari_unet.session.images.layers import role_of
+from napari_unet.session.images.layers import level_data, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
-# Masks of more pixels are read in the background; so many cells may come meanwhile.
+# Masks with more pixels are read in the background, and ids are left free for so many
+# cells that are painted meanwhile.
 _MANY, _MARGIN = 2**19, 1000
 
 
@@ -94,9 +95,9 @@ class ImportButton(QPushButton):
     ) -> None:
         """Import masks into an image, after asking what to replace.
 
-        It is the current one unless given; `kind` is the meaning of the values, if
-        known, and `details` are those of cells. Their layer is hidden then, as it would
-        cover the annotation.
+        It is the current image unless given; `kind` is the meaning of the values, if
+        known, and `details` are those of cells. The `layer` of the masks is hidden, as
+        it would cover the annotation.
         """
         image = image or self._workspace.images.current
         if image is None:
@@ -147,8 +148,7 @@ class ImportButton(QPushButton):
                     self._ask_which(path, error)
                     return
                 masks = objects.labels
-                project = self._workspace.store.project
-                if all(one.id != image.id for one in project.images):
+                if image.id not in self._workspace.store.project.ids:
                     raise ValueError(f"{image.name} was removed from the project.")
                 data = masks.data
                 order = [masks.axes.index(a) for a in "tzyx" if a in masks.axes]
@@ -265,10 +265,9 @@ class ImportButton(QPushButton):
         dialog.open()
 
     def _from_layer(self, layer: Layer, *_: object) -> None:
-        data = layer.data[0] if layer.multiscale else layer.data
         kinds = kinds_in(layer.features)
         kind: Kind | None = "instances" if kinds else None
-        self.import_masks(data, layer, kind, details=MaskDetails(kinds))
+        self.import_masks(level_data(layer), layer, kind, details=MaskDetails(kinds))
 
     def _from_shapes(self, layer: Shapes, *_: object) -> None:
         with report_errors(self._workspace):

@@ -12,7 +12,7 @@ class ItemList(QListWidget):
 
     def resize_to(self, count: int) -> list[QListWidgetItem]:
         """Set the number of items, and return them."""
-        # refilling a list loses its selection and scroll position
+        # a list that is refilled loses its selection and scroll position
         while self.count() > count:
             self.takeItem(self.count() - 1)
         while self.count() < count:

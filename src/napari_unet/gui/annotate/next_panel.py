@@ -18,6 +18,7 @@ from napari_unet.gui.widgets import (
     button,
     column,
     follow,
+    remove_widgets,
     row,
 )
 
@@ -53,7 +54,7 @@ class NextPanel(QWidget):
         self._show()
 
     def start(self, shown: bool = True) -> None:
-        """Look for tiles, because the panel came on screen, unless there are some."""
+        """Look for tiles when the panel comes on screen, unless there are some."""
         suggesting = self._suggesting
         if shown and not suggesting.suggestions and not suggesting.running:
             self._on_button()
@@ -75,11 +76,7 @@ class NextPanel(QWidget):
         if suggesting.suggestions is self._shown:
             return
         self._shown = suggesting.suggestions
-        while (item := self._rows.takeAt(0)) is not None:
-            widget = item.widget()
-            if widget is not None:
-                widget.hide()
-                widget.deleteLater()
+        remove_widgets(self._rows)
         for number, suggestion in enumerate(self._shown, start=1):
             self._rows.addWidget(self._row(number, suggestion))
 

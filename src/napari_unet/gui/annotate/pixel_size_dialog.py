@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QDialog, QDialogButtonBox, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDialog, QFormLayout, QVBoxLayout, QWidget
 
 from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.number_box import FloatBox
 from napari_unet.gui.widgets import Hint, check_box
 from napari_unet.session.images.pixel_size import (
@@ -42,9 +43,6 @@ class PixelSizeDialog(QDialog):
             "In the canvas of napari, in micrometres.",
             is_scale_bar_shown(workspace.viewer),
         )
-        buttons = QDialogButtonBox(
-            QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel
-        )
         # LAYOUT
         form = QFormLayout()
         form.addRow("Pixel size (µm)", self.pixel)
@@ -59,25 +57,21 @@ class PixelSizeDialog(QDialog):
         )
         layout.addLayout(form)
         layout.addWidget(self.bar)
-        layout.addWidget(buttons)
+        layout.addWidget(dialog_buttons(self, "Ok", "Cancel"))
         # CONNECTIONS
-        buttons.accepted.connect(self.accept)
-        buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
 
     def accept(self) -> None:
         """Use what was given."""
         workspace, id_ = self._workspace, self._image.id
         pixel, distance = self.pixel.value(), self.slice.value()
-        size = ((distance,) if distance and pixel else ()) + (pixel, pixel) * bool(
-            pixel
-        )
+        size = (*((distance,) if distance else ()), pixel, pixel) if pixel else ()
         with report_errors(workspace):
             if size != (self._image.spacing_um or ()):
                 set_pixel_size(workspace.store, id_, size or None)
-            show_scale_bar(
-                workspace.viewer, workspace.images, id_, self.bar.isChecked()
-            )
+            image = workspace.store.project.image(id_)
+            shown = self.bar.isChecked()
+            show_scale_bar(workspace.viewer, workspace.images, image, shown)
         super().accept()
 
 

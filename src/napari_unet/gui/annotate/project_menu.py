@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QMenu, QMessageBox, QPushButton
 from napari_unet.core.text import listed
 from napari_unet.gui.annotate.locate_image_dialog import open_images
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.dialogs import ask_folder
 from napari_unet.gui.unexported import question
 from napari_unet.gui.widgets import follow
 from napari_unet.session.annotating.shortcuts import key_of, readable
@@ -76,7 +77,7 @@ class ProjectButton(QPushButton):
 
     def open_folder(self, folder: str) -> None:
         """Open a project in place of this one, with its images."""
-        # this button goes with the page of the project that is left
+        # this button is deleted with the page of the project that is left
         workspace, window = self._workspace, self.window()
         if not may_leave(workspace, self):
             return
@@ -97,17 +98,14 @@ class ProjectButton(QPushButton):
     def _on_new(self) -> None:
         workspace = self._workspace
         if may_leave(workspace, self):
-            # the menu goes with the page, but not before it is closed
+            # the menu is deleted with the page: it has to be closed first
             QTimer.singleShot(0, reporting(workspace, partial(_begin, workspace)))
 
     def _on_folder(self) -> None:
-        dialog = QFileDialog(self, "Add a folder of images")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(self.add_folder)
-        dialog.open()
+        ask_folder(self, "Add a folder of images", self.add_folder)
 
     def add_folder(self, folder: str) -> None:
-        """Open all images of a folder; one after the other, so that napari lives."""
+        """Open all images of a folder, one by one, so that napari stays responsive."""
         with report_errors(self._workspace):
             steps = self._workspace.add_folder(Path(folder))
             next_step(self._workspace, steps)
@@ -120,14 +118,11 @@ class ProjectButton(QPushButton):
         dialog.open()
 
     def _on_open(self) -> None:
-        dialog = QFileDialog(self, "Open project")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(self.open_folder)
-        dialog.open()
+        ask_folder(self, "Open project", self.open_folder)
 
 
 def next_step(workspace: Workspace, steps: Iterator[None]) -> None:
-    """Do one step, and the others when napari has done what waits."""
+    """Do one step, and the next when napari has handled its events."""
     with report_errors(workspace):
         if not workspace.closed and next(steps, False) is None:
             QTimer.singleShot(0, partial(next_step, workspace, steps))
@@ -143,7 +138,7 @@ def may_leave(workspace: Workspace, parent: QWidget) -> bool:
 
 
 def _open(button: ref[ProjectButton], folder: str, _checked: bool = False) -> None:
-    # the action is kept by the menu: it may not keep the button
+    # the menu keeps the action, which must not keep the button alive
     alive = button()
     if alive is not None:
         QTimer.singleShot(0, partial(alive.open_folder, folder))
@@ -155,7 +150,7 @@ def _begin(workspace: Workspace) -> None:
 
 
 class UndoButton(QPushButton):
-    """Undoes the last step that is no stroke, and says which it is."""
+    """Undoes the last step that is not a stroke, and says which it is."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()

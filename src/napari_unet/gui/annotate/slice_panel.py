@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidgetItem, QToolButton, QWidget
 
+from napari_unet.core.text import capitalised, place_words
 from napari_unet.gui.annotate.item_list import ItemList
 from napari_unet.gui.annotate.report_errors import reporting
 from napari_unet.gui.widgets import (
@@ -106,8 +107,7 @@ class SlicePanel(QWidget):
 
     def _describe(self, image: ProjectImage, t: int, z: int) -> str:
         """Say in a line what a slice has."""
-        parts = [f"time {t}"] if "t" in image.axes else []
-        parts += [f"slice {z}"] if "z" in image.axes else []
+        parts = place_words(image.axes, t, z)
         found = self._annotating.object_index.of(image.id, t, z)
         if (t, z) not in self._images.places(image.id):
             parts.append("nothing annotated")
@@ -118,8 +118,7 @@ class SlicePanel(QWidget):
             parts.append("finished")
         elif any((p.t, p.z) == (t, z) for p in image.finished):
             parts.append("partly finished")
-        text = ", ".join(parts)
-        return text[:1].upper() + text[1:]
+        return capitalised(", ".join(parts))
 
     def _show_here(self) -> None:
         image = self._images.current

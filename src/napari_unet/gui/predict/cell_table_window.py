@@ -37,15 +37,15 @@ _SCOPES = {
     "image": "This image",
     "images": "All predicted images",
 }
-# Pixels of the screen that a hand moves the mouse in a click.
+# Pixels of the screen that the mouse may move within a click.
 _STILL = 4
 _DIGITS = 4
-# Sizes are written without decimals from here on.
+# Larger sizes are written without decimals.
 _WHOLE = 100
 
 
 class CellTableModel(QAbstractTableModel):
-    """Columns of a table, of any number of rows: Qt asks for what is in sight alone."""
+    """A table of any number of rows: Qt asks only for those in sight."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -57,7 +57,7 @@ class CellTableModel(QAbstractTableModel):
         """Show another table, in its own order."""
         self.beginResetModel()
         self.table = table
-        # what a cell is called and how large it is come first: they are to be in sight
+        # image, label and size come first, to be seen without scrolling
         first = [n for n in ("image", "label", size_column(table)) if n in table]
         # a plain image has neither slices nor time points
         rest = (n for n in table if n not in "tz" or np.any(table[n]))
@@ -108,7 +108,7 @@ class CellTableModel(QAbstractTableModel):
         if not 0 <= column < len(self._names):
             return
         self.layoutAboutToBeChanged.emit()
-        # what is chosen stays chosen, wherever it goes
+        # the chosen row stays chosen, wherever it moves
         kept = self.persistentIndexList()
         rows = [self.row_of(index) for index in kept]
         self._order = np.argsort(self.table[self._names[column]], kind="stable")
@@ -133,7 +133,7 @@ class CellTableModel(QAbstractTableModel):
 
 
 class Histogram(QWidget):
-    """Bars of how many cells have which size, with the smallest and the largest."""
+    """The distribution of sizes, with the smallest, the median and the largest."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class CellTableWindow(QDialog):
         self.refresh()
 
     def done(self, result: int) -> None:
-        """Measure no more, however it is closed."""
+        """Stop measuring, however the window is closed."""
         callbacks = self._viewer.mouse_drag_callbacks
         if self._on_press in callbacks:
             callbacks.remove(self._on_press)
@@ -267,7 +267,7 @@ class CellTableWindow(QDialog):
             self._tables.show(self.model.table, self.model.row_of(index))
 
     def _choose(self, table_row: int) -> None:
-        """Mark a row without going to its cell, which is where people are."""
+        """Mark a row, but do not go to its cell: that is what was clicked on."""
         selection = self.view.selectionModel()
         selection.blockSignals(True)
         index = self.model.place_of(table_row)

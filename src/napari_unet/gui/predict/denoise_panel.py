@@ -1,11 +1,11 @@
-"""Denoising the image in view, by what is learnt from itself or by a model."""
+"""Denoises the image in view, after learning from that image or with a model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QComboBox, QFileDialog, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QWidget
 
 from napari_unet.gui.number_box import FloatBox
 from napari_unet.gui.progress_bar import ProgressBar
@@ -16,9 +16,10 @@ from napari_unet.gui.widgets import (
     allow,
     blocked,
     button,
+    choice_box,
     column,
+    combo_box,
     follow,
-    guard_wheel,
     row,
 )
 from napari_unet.io.names import file_stem
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace
 
 _TICKS = 1000
-# What is enough for an image of 500 × 700 pixels on two cores.
+# Enough for an image of 500 × 700 pixels on two cores.
 _MINUTES = 1.5
 _NOISE = {
     "none": ("In each pixel", "Noise that differs from pixel to pixel, as of photons."),
     "x": ("In rows", "Noise that is alike along x, as of a scan."),
     "y": ("In columns", "Noise that is alike along y, as of a camera."),
 }
-# What is written is told by the end of the name.
+# The suffix of the chosen name decides the format.
 _SAVED = ["TIFF, OME-TIFF, OME-Zarr (*.tif *.ome.tif *.zarr)"]
 _LEARN = "Learn from this image"
 
@@ -46,13 +47,12 @@ class DenoisePanel(QWidget):
         super().__init__()
         self._workspace, self._denoiser = workspace, workspace.denoiser
         # WIDGETS
-        self.source = _combo(
+        self.source = combo_box(
             "What knows the noise: the image itself, or a model that makes images."
         )
-        self.noise = _combo("What the noise looks like.")
-        for key, (name, tip) in _NOISE.items():
-            self.noise.addItem(name, key)
-            self.noise.setToolTip(f"{self.noise.toolTip()}\n{name}: {tip}")
+        self.noise = choice_box(_NOISE, "What the noise looks like.")
+        # not cut beside the minutes in a narrow dock
+        self.noise.setMinimumContentsLength(8)
         self.minutes = FloatBox(0.01, 10_000)
         self.minutes.setValue(_MINUTES)
         self.minutes.setSuffix(" min")
@@ -96,7 +96,7 @@ class DenoisePanel(QWidget):
         self.refresh()
 
     def refresh(self, *_: object) -> None:
-        """Show what can be chosen, and how far it is."""
+        """Show what can be chosen, and the progress."""
         chosen = self.source.currentData()
         with blocked(self.source):
             self.source.clear()
@@ -136,15 +136,3 @@ class DenoisePanel(QWidget):
         dialog.selectFile(file_stem(self._denoiser.name_made(), "image"))
         dialog.fileSelected.connect(self._denoiser.save)
         dialog.open()
-
-
-def _combo(tip: str) -> QComboBox:
-    combo = QComboBox()
-    combo.setToolTip(tip)
-    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    combo.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    combo.setMinimumContentsLength(8)
-    guard_wheel(combo)
-    return combo

@@ -6,10 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
-from qtpy.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QMessageBox, QWidget
+from qtpy.QtWidgets import QDialog, QMessageBox, QWidget
 
+from napari_unet.core.text import listed
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
-from napari_unet.gui.widgets import Heading, Hint, check_box, column
+from napari_unet.gui.widgets import (
+    Heading,
+    Hint,
+    check_box,
+    choice_box,
+    column,
+)
 
 if TYPE_CHECKING:
     from napari_unet.session.prediction.export import Exporter
@@ -57,14 +65,9 @@ class ExportDialog(QDialog):
             f"All {len(image_ids)} predicted images", "Else only the image in view."
         )
         self.all_images.setVisible(len(image_ids) > 1)
-        self.format = QComboBox()
-        for key, (name, _) in _FORMATS.items():
-            self.format.addItem(name, key)
-        tips = (f"{name}: {tip}" for name, tip in _FORMATS.values())
-        self.format.setToolTip("\n".join(tips))
+        self.format = choice_box(_FORMATS)
         self.problem = Hint(level="error")
-        kinds = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
+        self.buttons = dialog_buttons(self, "Save", "Cancel")
         # LAYOUT
         column(
             self,
@@ -85,12 +88,10 @@ class ExportDialog(QDialog):
         self.setMinimumWidth(360)
         # CONNECTIONS
         self.all_images.toggled.connect(self._show_kinds)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
         self._show_kinds()
 
     def accept(self) -> None:
-        """Begin to write, unless files are in the way that are to stay."""
+        """Begin to write, unless existing files are to stay."""
         folder = Path(self.folder.value).expanduser()
         if not folder.is_dir():
             self.problem.setText(f"There is no folder {folder}.", "error")
@@ -123,18 +124,17 @@ class ExportDialog(QDialog):
         kinds = self._exporter.kinds(self._chosen())
         self.masks.setToolTip("\n".join(_MASKS[kind] for kind in sorted(kinds)))
         self.masks.setText("Masks of classes" if kinds == {"regions"} else "Masks")
-        # regions are no cells to be measured
+        # only cells are measured
         self.table.setVisible(kinds != {"regions"})
         self.points.setVisible(kinds != {"regions"})
         self.objects.setVisible(kinds != {"regions"})
 
     def _may_overwrite(self, paths: list[Path]) -> bool:
-        names = ", ".join(path.name for path in paths[:4])
-        more = f" and {len(paths) - 4} more" if len(paths) > 4 else ""
+        names = listed([path.name for path in paths], 4)
         pressed = QMessageBox.question(
             self,
             "Replace files?",
-            f"The folder has files of these images already: {names}{more}. "
+            f"The folder has files of these images already: {names}. "
             "Those with the same name are replaced.",
         )
         return bool(pressed == QMessageBox.StandardButton.Yes)

@@ -9,6 +9,7 @@ from magicgui.widgets import FileEdit
 from qtpy.QtWidgets import QDialog, QDialogButtonBox, QLabel, QLineEdit, QWidget
 
 from napari_unet.core.cluster import WORDS, parse_cluster
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.predict.format_boxes import POINTS_TIP, TABLE_TIP, FormatBoxes
 from napari_unet.gui.widgets import Heading, Hint, check_box, column, row
@@ -34,10 +35,10 @@ _RESULTS = "results"
 class FolderDialog(QDialog):
     """Asks for two folders, and for what is written into one of them.
 
-    `begin` is called with both, the kinds of result, and the channel that the network
-    sees, from 1, or None, and the cluster, empty for none; `source` is offered, and a
-    folder in it for the results. `where` is the computer that ssh leads to, if one was
-    chosen: there no cluster can be.
+    `source` is offered, and a folder in it for the results. `begin` is called with both
+    folders, the kinds of result, the channel that the network sees (from 1; None for
+    all) and the cluster (empty for none). `where` is the computer that ssh reaches, if
+    one was chosen; then there can be no cluster.
     """
 
     def __init__(
@@ -80,9 +81,8 @@ class FolderDialog(QDialog):
             f"on the same disk: {', '.join(WORDS)}. Empty for this computer."
         )
         self.problem = Hint(level="error")
-        buttons = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(buttons.Ok | buttons.Cancel)
-        self.buttons.button(buttons.Ok).setText("Predict")
+        self.buttons = dialog_buttons(self, "Ok", "Cancel")
+        self.buttons.button(QDialogButtonBox.StandardButton.Ok).setText("Predict")
         # LAYOUT
         self._channels = QWidget()
         self._channels.setLayout(row(QLabel("Channel"), self.channel, stretch=1))
@@ -111,8 +111,6 @@ class FolderDialog(QDialog):
             self._channels.setVisible(card.architecture.channels == 1)
         # CONNECTIONS
         self.source.changed.connect(self._offer)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
 
     def _offer(self, source: Path) -> None:
         """Follow another folder of images, unless that of the results was chosen."""

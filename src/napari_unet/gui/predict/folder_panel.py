@@ -1,4 +1,4 @@
-"""What became of the images of a folder, until it is read and closed."""
+"""The outcome for the images of a folder, shown until it is dismissed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FolderPanel(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show what is known by now."""
+        """Show what is known so far."""
         folder = self._control.folder
         self.setVisible(folder is not None)
         if folder is None:

@@ -1,4 +1,4 @@
-"""Formats of other programs, to be ticked."""
+"""Check boxes for the formats of other programs."""
 
 from __future__ import annotations
 

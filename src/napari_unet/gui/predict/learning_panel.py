@@ -39,7 +39,7 @@ class LearningPanel(QWidget):
         self.refresh()
 
     def refresh(self) -> None:
-        """Show whether it is on, and what goes on or went on last."""
+        """Show whether it is on, and what it does or did last."""
         learning = self._workspace.learning
         with blocked(self.box):
             self.box.setChecked(learning.enabled)

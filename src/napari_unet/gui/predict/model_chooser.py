@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QComboBox, QFileDialog, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_unet.gui.model_card_dialog import ModelCardDialog
 from napari_unet.gui.widgets import (
@@ -17,8 +17,8 @@ from napari_unet.gui.widgets import (
     blocked,
     button,
     column,
+    combo_box,
     follow,
-    guard_wheel,
     row,
 )
 from napari_unet.io.model_file import SUFFIX
@@ -56,13 +56,7 @@ class ModelChooser(QWidget):
             "other programs.",
             "Open a model file…",
         )
-        self.combo = QComboBox()
-        self.combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.combo.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.combo.setMinimumContentsLength(8)
-        guard_wheel(self.combo)
+        self.combo = combo_box("The model that predicts.")
         self.open = button(
             "Open…", "Choose a model file from anywhere, also of another program."
         )
@@ -78,7 +72,7 @@ class ModelChooser(QWidget):
         column(self._chosen, chosen, self.purpose, self.doubt, what, inner=True)
         column(self, self.empty, self._chosen, self.status, inner=True)
         # CONNECTIONS
-        # sent by people only: filling the list chooses nothing
+        # emitted only when the user chooses, not when the list is filled
         self.combo.activated.connect(self._on_activated)
         self.open.clicked.connect(self._on_open)
         self.card.clicked.connect(self._on_card)
@@ -90,9 +84,9 @@ class ModelChooser(QWidget):
         self._show()
 
     def open_file(self, path: Path) -> None:
-        """Add a model file and choose it; what is wrong with it comes by `problem`.
+        """Add a model file and choose it; `problem` says what is wrong with it.
 
-        One of another program is read by the worker first, which tells what is wrong.
+        A model of another program is first converted by the worker.
         """
         if not path.name.endswith(SUFFIX):
             self._foreign.take(path)

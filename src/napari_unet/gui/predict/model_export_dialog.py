@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.publication import Publication
 from napari_unet.core.settings import explain
+from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import (
     SPACING,
     Heading,
@@ -55,8 +56,7 @@ class ModelExportDialog(QDialog):
         self._publication = QWidget()
         self.file = FileEdit(mode="w", tooltip="File that the model is written to.")
         self.problem = Hint(level="error")
-        kinds = QDialogButtonBox.StandardButton
-        self.buttons = QDialogButtonBox(kinds.Save | kinds.Cancel)
+        self.buttons = dialog_buttons(self, "Save", "Cancel")
         # LAYOUT
         form = QFormLayout(self._publication)
         form.setContentsMargins(0, 0, 0, 0)
@@ -78,14 +78,12 @@ class ModelExportDialog(QDialog):
         self.setMinimumWidth(380)
         # CONNECTIONS
         self.format.currentIndexChanged.connect(self._show_format)
-        self.buttons.accepted.connect(self.accept)
-        self.buttons.rejected.connect(self.reject)
         follow(self, foreign.changed, self._show_formats)
         foreign.ask_formats()
         self._show_formats()
 
     def accept(self) -> None:
-        """Begin to write, unless what is there is to stay."""
+        """Begin to write, unless an existing file is to stay."""
         given = Path(self.file.value).expanduser()
         if given.is_dir():
             self.problem.setText(f"{given} is a folder.", "error")
@@ -95,7 +93,9 @@ class ModelExportDialog(QDialog):
             self.problem.setText(f"There is no folder {path.parent}.", "error")
             return
         try:
-            publication = self._said() if self._chosen.is_published else None
+            publication = (
+                self._given_publication() if self._chosen.is_published else None
+            )
         except ValidationError as error:
             self.problem.setText(explain(error), "error")
             return
@@ -119,14 +119,14 @@ class ModelExportDialog(QDialog):
         return path.with_name(path.name + ends[0])
 
     def _written(self, path: Path) -> list[Path]:
-        """Return all files that are written, some formats have two."""
+        """Return all files that are written; some formats have two."""
         ends = self._chosen.suffixes
         own = next(end for end in ends if path.name.lower().endswith(end))
         stem = path.name[: -len(own)]
         return [path.with_name(stem + end) for end in ends]
 
-    def _said(self) -> Publication:
-        """Return what people say of the model; a ValidationError if that is not it."""
+    def _given_publication(self) -> Publication:
+        """Return what was filled in; ValidationError if it is not valid."""
         names = [name.strip() for name in self.authors.text().split(",")]
         return Publication(
             authors=tuple(filter(None, names)),
@@ -160,7 +160,7 @@ class ModelExportDialog(QDialog):
         self.file.value = self._folder() / f"{stem}{chosen.suffixes[0]}"
 
     def _folder(self) -> Path:
-        """Return the folder that is chosen; that of people's own files at first."""
+        """Return the chosen folder; at first the home folder."""
         before = Path(self.file.value)
         return before.parent if before.is_absolute() else Path.home()
 

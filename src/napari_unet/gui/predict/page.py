@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from napari_unet.session.workspace import Workspace
 
-# Many things may change at once; the page is brought up to date once.
+# Several things may change at once; the page is updated once.
 _PAUSE_MS = 30
 _FIRST = "Predict this slice first."
 _REGIONS = "The model finds regions: they are shown as classes, there are no cells."
@@ -134,7 +134,7 @@ class PredictPage(QWidget):
             inner=True,
         )
         begin = (Heading("Model"), self.models, Heading("Predict"), self.run)
-        # the dock keeps in sight what is used on the cells that are seen
+        # the dock keeps these in sight, however long the page becomes
         self.pinned = QWidget()
         parts = (self.count, self.tools, self.learning.status)
         column(self.pinned, *parts, inner=True)
@@ -177,7 +177,7 @@ class PredictPage(QWidget):
             self._workspace.editor.put_away()
 
     def enterEvent(self, event: QEnterEvent | None) -> None:
-        """Who comes here will predict: the worker may read the model already."""
+        """Have the worker read the model: a prediction is likely to follow."""
         super().enterEvent(event)
         self._control.warm_up()
 

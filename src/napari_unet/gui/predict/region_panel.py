@@ -1,4 +1,4 @@
-"""Borders and pieces of regions: acts at once on what is predicted."""
+"""Borders and pieces of regions: settings that take effect at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LARGEST = "In each slice or volume; all other pieces become what surrounds them
 
 
 class RegionPanel(QWidget):
-    """Edits where regions end, and what becomes of their pieces."""
+    """Edits how borders of regions are smoothed, and which pieces are kept."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()

@@ -1,15 +1,11 @@
-"""What to predict, the button that does it, and how far it is."""
+"""What to predict, the Predict button, and the progress."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import (
-    QComboBox,
-    QSizePolicy,
-    QWidget,
-)
+from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import Prediction
 from napari_unet.gui.compute_box import PREDICT_TIP, ComputeBox
@@ -23,9 +19,9 @@ from napari_unet.gui.widgets import (
     Hint,
     allow,
     button,
+    choice_box,
     column,
     follow,
-    guard_wheel,
     row,
 )
 
@@ -50,15 +46,7 @@ class RunPanel(QWidget):
         self._control = workspace.prediction
         self._models = workspace.models
         # WIDGETS
-        self.extent = QComboBox()
-        for key, (name, _) in _EXTENTS.items():
-            self.extent.addItem(name, key)
-        tips = (f"{name}: {tip}" for name, tip in _EXTENTS.values())
-        self.extent.setToolTip("\n".join(tips))
-        self.extent.setSizePolicy(
-            QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed
-        )
-        guard_wheel(self.extent)
+        self.extent = choice_box(_EXTENTS)
         self.compute = ComputeBox(workspace.prediction_place, PREDICT_TIP)
         self.predict = button("Predict", "Find the cells with the chosen model.")
         self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
@@ -92,10 +80,10 @@ class RunPanel(QWidget):
         follow(self, self._control.progressed, self._show_progress)
 
     def refresh(self, *_: object) -> None:
-        """Show what goes on and what can be done."""
+        """Show what is running and what can be done."""
         control, targets = self._control, self._control.targets
         problem = resampling = ""
-        # for the others it does not matter what is in view
+        # folders and all open images do not depend on what is in view
         if self.extent.currentData() not in ("folder", "images"):
             problem, resampling = targets.problem(), targets.resampling()
         self.image.setText(targets.name() or "No image is open.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.settings import Segmentation
+from napari_unet.core.text import capitalised
 from napari_unet.gui.forms import SettingsForm
 from napari_unet.gui.widgets import Fold, allow, blocked, button, column, follow
 
@@ -92,7 +93,7 @@ class SegmentationPanel(QWidget):
         self.main.allow("min_distance", not multicut, _OF_WATERSHED)
         self.more.allow("neck", not multicut, _OF_WATERSHED)
         self.more.allow("membrane", multicut, _OF_MULTICUT)
-        # who has chosen it elsewhere can leave it
+        # if it was chosen elsewhere, as by a model, another can still be chosen
         self.more.allow("cells_by", multicut or not self._missing, self._missing)
 
 
@@ -101,6 +102,5 @@ def _missing() -> str:
     try:
         Segmentation(cells_by="multicut").check_installed()
     except ModuleNotFoundError as error:
-        sentence = str(error)
-        return sentence[0].upper() + sentence[1:]
+        return capitalised(str(error))
     return ""

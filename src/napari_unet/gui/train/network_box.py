@@ -38,7 +38,7 @@ class NetworkBox(QComboBox):
             "costs here."
         )
         self._shown: object = None
-        # named: the view does not keep it alive
+        # kept here: the view does not keep it alive
         self._delegate = _TwoLines(self)
         self.setItemDelegate(self._delegate)
         self.setMaxVisibleItems(20)
@@ -87,7 +87,7 @@ def _mixed(one: QColor, other: QColor, share: float) -> QColor:
 
 
 class _TwoLines(QStyledItemDelegate):
-    """Writes in the list what there is to say of a network."""
+    """Draws two lines for each network in the list."""
 
     def initStyleOption(
         self, option: QStyleOptionViewItem | None, index: QModelIndex
@@ -99,7 +99,7 @@ class _TwoLines(QStyledItemDelegate):
             return
         option.text = str(lines).replace("\n", "\u2028")
         if not index.flags() & Qt.ItemFlag.ItemIsEnabled:
-            # napari's grey is a third of the text's colour, and this is to be read
+            # napari's grey, a third of the text's colour, is too pale to be read
             palette, role = option.palette, QPalette.ColorRole
             ink = _mixed(palette.color(role.Text), palette.color(role.Base), _GREY)
             palette.setColor(QPalette.ColorGroup.Disabled, role.Text, ink)

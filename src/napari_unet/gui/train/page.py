@@ -1,4 +1,4 @@
-"""The Train dock: recipe, what is trained on, how it goes, and how good it became."""
+"""The page of the Train dock: settings, training data, progress and result."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QWidget
 
+from napari_unet.core.text import capitalised
 from napari_unet.gui.compute_box import TRAIN_TIP, ComputeBox
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.runs_panel import RunsPanel
@@ -38,10 +39,10 @@ _ANEW = "Start over"
 
 
 class TrainPage(QWidget):
-    """What is trained, and how it goes."""
+    """Shows the settings, the data, the progress and the runs of a workspace."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._training = workspace.training
         self._saved: ModelSaved | None = None
         # WIDGETS
@@ -117,9 +118,7 @@ class TrainPage(QWidget):
             "info" if nothing_yet else "warning",
         )
         held_out = training.progress.validation
-        self.validation.setText(
-            f"{held_out[:1].upper()}{held_out[1:]}." if held_out else ""
-        )
+        self.validation.setText(f"{capitalised(held_out)}." if held_out else "")
         self._show_progress()
         self._show_comparison(training.progress.comparison)
 

@@ -10,8 +10,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QDialog,
-    QDialogButtonBox,
-    QFileDialog,
     QHBoxLayout,
     QHeaderView,
     QInputDialog,
@@ -26,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.item_list import ItemList
 from napari_unet.gui.annotate.report_errors import report_errors
+from napari_unet.gui.dialogs import ask_folder, dialog_buttons
 from napari_unet.gui.model_card_dialog import ModelCardDialog, curve_of
 from napari_unet.gui.pictures import Picture
 from napari_unet.gui.widgets import (
@@ -163,11 +162,7 @@ class RunsPanel(QWidget):
                 self._workspace.models.refresh()
 
     def _on_export(self) -> None:
-        dialog = QFileDialog(self, "Export run into a folder")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.fileSelected.connect(self.export_to)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
+        ask_folder(self, "Export run into a folder", self.export_to)
 
     def export_to(self, folder: str) -> None:
         """Copy the chosen run into a folder."""
@@ -237,7 +232,6 @@ class CompareDialog(QDialog):
             "info" if same else "warning",
         )
         self.masks = Hint()
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
         # LAYOUT
         sides, layout = QHBoxLayout(), QVBoxLayout(self)
         for run, picture, count in zip(
@@ -253,17 +247,16 @@ class CompareDialog(QDialog):
         layout.addWidget(self.masks)
         layout.addWidget(self.judged)
         layout.addWidget(self.table, 1)
-        layout.addWidget(buttons)
+        layout.addWidget(dialog_buttons(self, "Close"))
         self.resize(680, 680)
         self.setWindowFlag(Qt.WindowType.WindowContextHelpButtonHint, False)
         # CONNECTIONS
-        buttons.rejected.connect(self.reject)
         self.finished.connect(self.deleteLater)
         follow(self, self._masks.changed, self._show_masks)
         self._show_masks()
 
     def done(self, result: int) -> None:
-        """Predict no more, however it is closed."""
+        """Stop predicting, however the dialog is closed."""
         self._masks.close()
         super().done(result)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QGridLayout, QLabel, QWidget
+from qtpy.QtWidgets import QGridLayout, QWidget
 
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import (
@@ -26,8 +26,9 @@ from napari_unet.gui.widgets import (
     allow,
     blocked,
     check_box,
+    combo_box,
     follow,
-    guard_wheel,
+    label_of,
 )
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ _TRIED = "Both ways are tried, and one network is kept."
 class RecipeBox(QWidget):
     """Edits the recipe of the next training of a workspace."""
 
-    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
         self._workspace = workspace
         self._training, self._plan = workspace.training, workspace.training.plan
         self._usual = {"minutes": Training().minutes, "steps": _USUAL_STEPS}
-        self.start = _combo("What the network knows before it learns from you.")
-        self.preset = _combo(
+        self.start = combo_box("What the network knows before it learns from you.")
+        self.preset = combo_box(
             "Size of the network and how it is trained.",
             *((name.capitalize(), name) for name in PRESETS),
             ("Automatic", AUTO),
@@ -90,15 +91,14 @@ class RecipeBox(QWidget):
         )
         self.network = NetworkBox()
         self.use = Hint()
-        self.images = _combo(
+        self.images = combo_box(
             "Slices need less annotation and are much faster.",
             ("Slices (2-D)", 2),
             ("Volume (3-D)", 3),
         )
         self.budget = FloatBox(0.001, None)
         self.budget.setToolTip("How long to train. Stop ends it sooner.")
-        guard_wheel(self.budget)
-        self.unit = _combo(
+        self.unit = combo_box(
             "Minutes of computing, or steps of the optimiser.",
             *((unit, unit) for unit in _UNITS),
         )
@@ -122,11 +122,11 @@ class RecipeBox(QWidget):
             (3, "Images", self.images),
             (4, "Network", self.network),
         ):
-            grid.addWidget(_label(text, box), number, 0)
+            grid.addWidget(label_of(box, text), number, 0)
             grid.addWidget(box, number, 1, 1, 2)
         grid.addWidget(self.explanation, 2, 1, 1, 2)
         grid.addWidget(self.use, 5, 1, 1, 2)
-        grid.addWidget(_label("Train for", self.budget), 6, 0)
+        grid.addWidget(label_of(self.budget, "Train for"), 6, 0)
         grid.addWidget(self.budget, 6, 1)
         grid.addWidget(self.unit, 6, 2)
         for number, part in enumerate((self.both, self.why, self.advanced), start=7):
@@ -321,23 +321,3 @@ class RecipeBox(QWidget):
     def _set(self, settings: Training) -> None:
         self._plan.set(training=settings)
         self._plan.ask_for_plan()
-
-
-def _combo(tooltip: str, *items: tuple[str, object]) -> QComboBox:
-    box = QComboBox()
-    # long names of models are cut, or they would widen the dock
-    policy = QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    box.setSizeAdjustPolicy(policy)
-    box.setMinimumContentsLength(6)
-    box.setToolTip(tooltip)
-    guard_wheel(box)
-    for text, data in items:
-        box.addItem(text, data)
-    return box
-
-
-def _label(text: str, buddy: QWidget) -> QLabel:
-    label = QLabel(text)
-    label.setBuddy(buddy)
-    label.setToolTip(buddy.toolTip())
-    return label

@@ -132,8 +132,7 @@ def _classification(kind: ObjectClass) -> str | dict[str, Any]:
     """Return a class; QuPath requires a colour with the name."""
     if kind.colour is None:
         return kind.name
-    colour = [int(kind.colour[k : k + 2], 16) for k in (1, 3, 5)]
-    return {"name": kind.name, "color": colour}
+    return {"name": kind.name, "color": [*bytes.fromhex(kind.colour[1:])]}
 
 
 def _measurements(table: Columns) -> Measured:

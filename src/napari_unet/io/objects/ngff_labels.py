@@ -21,7 +21,13 @@ from napari_unet.core.text import listed, printable, reason
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.objects.label_images import fitted
-from napari_unet.io.ome_zarr import CHUNK, check_replaceable, describe, is_zarr
+from napari_unet.io.ome_zarr import (
+    CHUNK,
+    check_replaceable,
+    describe,
+    is_zarr,
+    metadata_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,18 +150,12 @@ def _metadata_in(folder: Path) -> dict[str, Any]:
     import zarr
 
     try:
-        return _metadata(zarr.open(str(folder), mode="r"))
+        return metadata_of(zarr.open(str(folder), mode="r"))
     # Damaged metadata may raise anything in their parser.
     except Exception as error:
         raise ValueError(
             f"{printable(folder)}: cannot be read as OME-Zarr: {reason(error)}."
         ) from error
-
-
-def _metadata(group: Any) -> dict[str, Any]:
-    attributes = dict(group.attrs)
-    found = attributes.get("ome", attributes)  # NGFF 0.5 moved it into a field
-    return found if isinstance(found, dict) else {}
 
 
 def _ids(objects: Objects) -> NDArray[np.uint64]:
@@ -278,11 +278,11 @@ def _add_to_list(path: Path) -> None:
     import zarr
 
     group = zarr.open_group(str(path.parent), mode="r+")
-    names = list(_metadata(group).get("labels") or ())
+    names = list(metadata_of(group).get("labels") or ())
     if path.name in names:
         return
     names.append(path.name)
     if group.metadata.zarr_format == 3:
-        group.attrs["ome"] = {**_metadata(group), "version": "0.5", "labels": names}
+        group.attrs["ome"] = {**metadata_of(group), "version": "0.5", "labels": names}
     else:
         group.attrs["labels"] = names

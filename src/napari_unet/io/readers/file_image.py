@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.io.pixels import whole_key
+from napari_unet.core.images.image import whole_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -59,7 +59,7 @@ class AnnotationLayers:
     changed = Signal()
     """A layer came or went."""
     unfit = Signal(str)
-    """Why what is in a layer now is not recorded."""
+    """Why a layer, as it is now, is not saved; a sentence."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class AnnotationLayers:
             shown.colours.tell_apart(*self._images.place_in_view(current.id))
 
     def _in_project(self) -> list[tuple[str, _Shown]]:
-        ids = [image.id for image in self._store.project.images]
+        ids = self._store.project.ids
         return [(id_, shown) for id_, shown in self._shown.items() if id_ in ids]
 
     def _record(self, image_id: str, layer: Labels) -> EditStream:
@@ -215,7 +215,7 @@ class AnnotationLayers:
         image = self._store.project.image(image_id)
         if image.annotated and self._images.layers(image_id):
             if image_id in self._shown:
-                # the list of layers is changing now: later
+                # later, as the list of layers is changing now
                 self._covered.add(image_id)
             self.show(image_id)
 
@@ -230,7 +230,7 @@ class AnnotationLayers:
 
     def _on_project(self, project: Project) -> None:
         """Remove the layers of images that left the project; restore others."""
-        ids = [image.id for image in project.images]
+        ids = project.ids
         for image_id in [i for i in self._shown if i not in ids]:
             self._withdrawn.add(image_id)
             layer = self._shown[image_id].layer

@@ -62,7 +62,7 @@ class ChangedRegions:
         return self._box(extents, {a: reach for a in painted if a not in shown})
 
     def _last_axes(self, count: int) -> str:
-        """Return the axes that the viewer shows if it shows so many, in its order."""
+        """Return the last `count` axes in the viewer's order: those on the canvas."""
         if self.viewer is None:
             return self.axes[-count:]
         # A layer's axes are the viewer's last ones.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
+from napari_unet.core.cells.label_colours import rgba
 from napari_unet.core.cells.neighbour_colours import GAP, NeighbourColours, neighbours
 from napari_unet.session.annotating.label_range import values_in, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
@@ -213,19 +214,13 @@ def colour_table(
     numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)
     table: NDArray[np.float32] = hues[numbers - 1, shades.of(wanted)]
     table[wanted == UNKNOWN] = 0
-    table[wanted == BACKGROUND] = _rgba(BACKGROUND_COLOUR)
+    table[wanted == BACKGROUND] = rgba([BACKGROUND_COLOUR])
     return table
-
-
-def _rgba(colour: str) -> NDArray[np.float32]:
-    """Return #rrggbb as red, green, blue and full opacity, 0 to 1."""
-    values = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
-    return np.array([*values, 1], np.float32)
 
 
 def _shade(colour: str, amount: float) -> NDArray[np.float32]:
     """Mix a colour with black (amount below 0) or with white."""
-    shade = _rgba(colour)
+    shade: NDArray[np.float32] = rgba([colour])[0]
     target = 0.0 if amount < 0 else 1.0
     shade[:3] += (target - shade[:3]) * abs(amount)
     return shade

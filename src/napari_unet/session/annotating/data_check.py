@@ -65,7 +65,7 @@ class DataCheck:
     def check(self) -> None:
         """Check all open images of the project anew."""
         self.close()
-        images = [i for i in self._store.project.images if self._images.layers(i.id)]
+        images = self._images.opened()
         if not images:
             self.report = None
             self.changed.emit()
@@ -137,7 +137,7 @@ class DataCheck:
 
     def _image_of(self, finding: Finding) -> str:
         image_id = self._ids[finding.image]
-        if image_id not in [image.id for image in self._store.project.images]:
+        if image_id not in self._store.project.ids:
             raise ValueError("This image is no longer in the project.")
         return image_id
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN
-from napari_unet.core.annotation.conversion import from_polygons
+from napari_unet.core.annotation.annotations import UNKNOWN
+from napari_unet.core.annotation.conversion import polygon_ids
 from napari_unet.core.geometry.boxes import axis_sizes
 
 if TYPE_CHECKING:
@@ -62,10 +62,8 @@ def from_shapes(
         )
     planes = {}
     for place, polygons in found.items():
-        names = ["cells"] * len(polygons)
-        drawn = from_polygons(polygons, names, (sizes["y"], sizes["x"])).labels
-        cells = drawn >= FIRST_OBJECT
-        labels = np.where(cells, drawn + free - FIRST_OBJECT, UNKNOWN)
+        ids = polygon_ids(polygons, (sizes["y"], sizes["x"]))
+        labels = np.where(ids > 0, ids + free - 1, UNKNOWN)
         planes[place] = labels.astype(np.int32)
         free += len(polygons)
     return planes

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HIGHEST_SHORT = 64_000
 """Largest id for which a layer is made with 16 bits."""
 
-# Room is made from this share of the largest id on: people paint on meanwhile.
+# Room is made from this share of the largest id on, before painting reaches it.
 _FULL = 0.99
 
 

@@ -63,7 +63,7 @@ class ObjectIndex:
         store.replaced.connect(self._on_replaced)
 
     def close(self) -> None:
-        """Follow the project no more."""
+        """Stop following the project."""
         self._store.replaced.disconnect(self._on_replaced)
 
     def of(self, image_id: str, t: int, z: int) -> PlaneObjects | None:

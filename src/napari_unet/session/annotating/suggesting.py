@@ -12,7 +12,7 @@ from napari_unet.core.events import TileSeen, TilesSuggested
 from napari_unet.core.geometry.boxes import centre, shape_of
 from napari_unet.core.jobs import SuggestJob
 from napari_unet.core.suggestions.sampling import sample_frames
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, place_words
 from napari_unet.session.future import all_of
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.frames import show_frames
@@ -47,7 +47,7 @@ class Suggesting:
     """
 
     changed = Signal()
-    """A search began, went on or ended, or there are other suggestions."""
+    """A search began, made progress or ended, or there are other suggestions."""
     failed = Signal(str)
     """Why there is none, in a sentence."""
 
@@ -112,10 +112,8 @@ class Suggesting:
         """Return the name of the image of a suggestion, and its slice if it has any."""
         place = suggestion.place
         image = self._image_of(suggestion)
-        parts = [image.name]
-        parts += [f"time {place.t}"] if "t" in image.axes else []
-        parts += [f"slice {place.z}"] if "z" in image.axes else []
-        return ", ".join(parts)
+        where = place_words(image.axes, place.t, place.z)
+        return ", ".join([image.name, *where])
 
     def go_to(self, suggestion: Suggestion) -> None:
         """Show a tile, large, with a frame; ValueError if its image is gone."""
@@ -132,7 +130,7 @@ class Suggesting:
         A model of the package that nobody has used yet is not: it may be for images of
         another kind, and would be unsure of everything.
         """
-        opened = [i for i in self._store.project.images if self._images.layers(i.id)]
+        opened = self._images.opened()
         current = self._images.current
         if not opened or current is None:
             raise ValueError("Open an image first.")
@@ -201,7 +199,7 @@ class Suggesting:
 
     def _image_of(self, suggestion: Suggestion) -> ProjectImage:
         image_id = self._ids[suggestion.place.image]
-        if image_id not in [image.id for image in self._store.project.images]:
+        if image_id not in self._store.project.ids:
             raise ValueError("This image is no longer in the project.")
         return self._store.project.image(image_id)
 

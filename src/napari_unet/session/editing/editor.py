@@ -285,7 +285,7 @@ class CellEditor:
         self.toggle("redraw", self.target)
 
     def close(self) -> None:
-        """Follow the viewer no more."""
+        """Stop following the viewer."""
         self._step = None
         self.canvas.take(None)
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)

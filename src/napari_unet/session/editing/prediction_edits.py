@@ -194,7 +194,7 @@ class PredictionEdits:
         for part in edit.parts:
             _shown(results, part.t, part.z)[part.box] = part.shown[way]
             cells.highest = max(cells.highest, int(part.shown[way].max(initial=0)))
-            # parts of a cell have different colours
+            # parts of a cell that was split get different colours
             results.colours.add(edit.place, neighbours(part.shown[way]))
             results.refresh(part.t, part.z, "cells")
         if edit.place in cells.counts:

@@ -187,14 +187,14 @@ class ImageList:
         """Use an image for training, or not."""
         self._store.change_image(id_, use_for_training=used)
 
-    def every(self) -> tuple[ProjectImage, ...]:
-        """Return all images of the project."""
-        return self._store.project.images
+    def opened(self) -> list[ProjectImage]:
+        """Return the images of the project that the viewer shows."""
+        return [i for i in self._store.project.images if self.layers(i.id)]
 
     @property
     def current(self) -> ProjectImage | None:
         """The image of the active layer, else the last one used."""
-        ids = self._ids()
+        ids = self._store.project.ids
         active = self._viewer.layers.selection.active
         id_ = self.id_of(active) if active is not None else None
         for known in (id_, self._last, *ids[-1:]):
@@ -217,7 +217,7 @@ class ImageList:
         self.current_changed.emit()
 
     def show_all(self) -> None:
-        """Show the images again that were hidden because others lay on them."""
+        """Show all images that were hidden because the current one overlaps them."""
         self._isolation.show_all()
 
     def id_of(self, layer: Layer) -> str | None:
@@ -226,11 +226,11 @@ class ImageList:
             if any(layer is own for own in self.layers(id_)):
                 return id_
         source = roles.noted(layer).get("source")
-        return str(source) if source in self._ids() else None
+        return str(source) if source in self._store.project.ids else None
 
     def layers(self, id_: str) -> list[Layer]:
         """Layers that show the image, one for each channel; none if it is closed."""
-        if id_ not in self._ids():
+        if id_ not in self._store.project.ids:
             return []
         own = [reference() for reference in self._layers.get(id_, ())]
         shown = [
@@ -322,9 +322,6 @@ class ImageList:
         if not layers:
             raise ValueError(f"{image.name} is closed: open its file in napari again.")
         return [roles.level_data(layer, image.level) for layer in layers]
-
-    def _ids(self) -> list[str]:
-        return [image.id for image in self._store.project.images]
 
     def _attach(self, id_: str, layers: Sequence[Layer]) -> None:
         self._layers[id_] = tuple(ref(layer) for layer in layers)

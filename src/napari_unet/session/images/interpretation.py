@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import AXES
-from napari_unet.core.text import counted
+from napari_unet.core.text import capitalised, counted, times
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ def interpret(
         notes.append(f"The file has no axes or pixel size: {file.problem}")
     elif file.axes and match is None:
         notes.append(
-            f"The layer has the shape {_by(roles.level_shape(layer))}, its file "
-            f"{_by(file.shape)} ({file.axes}): so axes and pixel size are not taken "
+            f"The layer has the shape {times(roles.level_shape(layer))}, its file "
+            f"{times(file.shape)} ({file.axes}): so axes and pixel size are not taken "
             "from the file."
         )
     differs = _differ(own, said)
@@ -120,7 +120,7 @@ def interpret(
         size = " × ".join(f"{length:.3g}" for length in said or ())
         notes.append(f"The layer's pixel size is used; the file says {size} µm.")
     if match is not None and match.one_channel:
-        notes.append(f"It is one of the channels of {_by(file.shape)} ({file.axes}).")
+        notes.append(f"It is one of the channels of {times(file.shape)} ({file.axes}).")
     samples = None if agreeing is None else agreeing.samples
     alpha = roles.level_shape(layer)[-1] == 4
     if samples is None and layer.rgb and not file.axes and alpha:
@@ -288,11 +288,6 @@ def _differ(one: _Spacing, other: _Spacing) -> bool:
     return any(abs(a / b - 1) > _ALIKE for a, b in zip(one, other, strict=True))
 
 
-def _by(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
-
-
 def _sentence(note: str) -> str:
     """Adapt a reader's note to the docks, which have no option for axes."""
-    text = re.sub(r"--axes (\w+)", r"axes \1", note)
-    return text[:1].upper() + text[1:]
+    return capitalised(re.sub(r"--axes (\w+)", r"axes \1", note))

@@ -96,7 +96,7 @@ def find(
 
 
 def name_for(image_name: str, what: str) -> str:
-    """Name a layer: what it shows comes first, so that it stays where names are cut."""
+    """Name a layer by what it shows, which stays readable where long names are cut."""
     return f"{what} · {image_name}"
 
 

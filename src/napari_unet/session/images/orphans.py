@@ -1,4 +1,4 @@
-"""Layers that were made for an image go with it, and are told when it is back."""
+"""Layers that were made for an image: removed when it is closed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Orphans:
             signal.connect(self._on_change)
 
     def close(self) -> None:
-        """Follow the viewer no more."""
+        """Stop following the viewer."""
         for signal in self._signals():
             signal.disconnect(self._on_change)
 

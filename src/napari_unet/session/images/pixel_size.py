@@ -40,7 +40,7 @@ def is_scale_bar_shown(viewer: ViewerModel) -> bool:
 
 
 def show_scale_bar(
-    viewer: ViewerModel, images: ImageList, image_id: str, shown: bool
+    viewer: ViewerModel, images: ImageList, image: ProjectImage, shown: bool
 ) -> None:
     """Show or hide napari's scale bar.
 
@@ -48,8 +48,7 @@ def show_scale_bar(
     its pixel size is known, they and all that belongs to them get it, and the view is
     reset.
     """
-    image = next(i for i in images.every() if i.id == image_id)
-    own, known = images.layers(image_id), image.spacing_um is not None
+    own, known = images.layers(image.id), image.spacing_um is not None
     if (
         shown
         and own

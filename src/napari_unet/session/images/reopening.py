@@ -35,9 +35,8 @@ def open_images(
             open_image(viewer, images, image)
         except (ValueError, OSError, RuntimeError) as error:
             warn(str(error))
-    shown = [image.id for image in store.project.images if images.layers(image.id)]
-    if shown:
-        images.set_current(shown[0])
+    if shown := images.opened():
+        images.set_current(shown[0].id)
     return tuple(i for i in store.missing if not images.layers(i.id))
 
 

@@ -39,7 +39,7 @@ class SideBySide:
         """Put the open images side by side, or back in place."""
         self._put_back()
         self.shown = shown
-        every = [i.id for i in self._images.every() if self._images.layers(i.id)]
+        every = [image.id for image in self._images.opened()]
         if shown:
             self._arrange(every)
             self._images.show_all()
@@ -54,7 +54,7 @@ class SideBySide:
         self._images.attached.disconnect(self._on_attached)
 
     def _arrange(self, ids: list[str]) -> None:
-        """Give each a place in a grid that is about square, line by line."""
+        """Move the images into a grid that is about square, line by line."""
         if not ids:
             return
         sizes = [_extent(self._images.layers(i)[0]) for i in ids]

@@ -18,6 +18,7 @@ from napari_unet.core.geometry.boxes import union
 from napari_unet.core.jobs import Correction, LearnJob
 from napari_unet.core.text import counted
 from napari_unet.io.model_file import SUFFIX
+from napari_unet.session.forward_signal import forward_signal
 from napari_unet.session.future import all_of
 from napari_unet.session.learning.renewal import Renewal
 from napari_unet.session.training.corrections import Corrections
@@ -41,15 +42,15 @@ if TYPE_CHECKING:
 
 # Planes or volumes that are read beside those that are corrected.
 _BESIDE = 12
-# What the copy that learns is called after its model.
+# Appended to the name of the model, for the copy that learns.
 _COPY = " + corrections"
 
 
 class CorrectionLearning:
     """Has the model in use take up what is corrected of its predictions.
 
-    `count` is how many corrections the model in use has learnt in this project's
-    session; `status` says in a few words what goes on or went on last.
+    `count` is the number of corrections that the model in use has learnt since the
+    project was opened; `status` is the current or last work, in a few words.
     """
 
     changed = Signal()
@@ -94,7 +95,7 @@ class CorrectionLearning:
         )
         for signal, slot in self._connections:
             signal.connect(slot)
-        self.renewal.changed.connect(self._emit_changed)
+        forward_signal(self.renewal.changed, self.changed)
 
     @property
     def enabled(self) -> bool:
@@ -117,7 +118,7 @@ class CorrectionLearning:
 
     @property
     def status(self) -> str:
-        """What goes on, or what was learnt; empty where nothing was."""
+        """The current work, or what was learnt; empty if nothing was."""
         if self._handle is not None and self._corrected(self._handle):
             return "Learning the correction …"
         if self.count == 0 or self._models.selected != self._copy:
@@ -132,7 +133,7 @@ class CorrectionLearning:
         return f"{learnt}; {others} from before, until seen."
 
     def set_preferences(self, preferences: Preferences) -> None:
-        """Take other preferences; switched off, what was not learnt yet is left out."""
+        """Take other preferences; what waits is dropped if learning is switched off."""
         switched = preferences.learn_corrections != self.enabled
         self.preferences = preferences
         if not self.enabled:
@@ -149,7 +150,7 @@ class CorrectionLearning:
             self.renewal.look()
 
     def close(self) -> None:
-        """Let go of project and viewer; the copy that has learnt stays."""
+        """Stop following project and viewer; the copy that has learnt stays."""
         for signal, slot in self._connections:
             signal.disconnect(slot)
         self._strokes.close()
@@ -181,9 +182,9 @@ class CorrectionLearning:
         return place in self.renewal.predicted(image_id)
 
     def _on_selected(self) -> None:
-        """Of another model that people chose, what was painted is no correction.
+        """Start anew with another model: what waits does not correct it.
 
-        Nor is a copy written over when its original is chosen again.
+        A copy that has learnt is not overwritten if its original is chosen again.
         """
         if self._models.selected != self._in_use:
             self._waiting.clear()
@@ -192,7 +193,7 @@ class CorrectionLearning:
         self.changed.emit()
 
     def _take(self, correction: Correction) -> None:
-        """A stroke is over: show it, and learn it, with what else waits by then."""
+        """Show a finished stroke, and learn it with the others that wait."""
         id_, place = self._ids[correction.image], (correction.t, correction.z)
         results = self._prediction.results.get(id_)
         if results is not None:
@@ -206,7 +207,7 @@ class CorrectionLearning:
         self._begin()
 
     def _get_ready(self) -> None:
-        """Have the worker read what it takes, before the first stroke."""
+        """Have the worker load what learning needs, before the first stroke."""
         entry, image = self._models.entry, self._images.current
         if entry is None or image is None or not self.enabled or self.problem:
             return
@@ -238,9 +239,9 @@ class CorrectionLearning:
         ).then(partial(self._submit, entry, fields), self._give_up)
 
     def _fields(self, entry: ModelEntry) -> dict[str, list[Place]]:
-        """List what is learnt from: what was corrected, then more that is annotated.
+        """List what is learnt from: corrections, and other annotated fields.
 
-        What was predicted and is not annotated is not to change: some of it, too.
+        Also some that were predicted and not annotated: there nothing is to change.
         """
         ndim, channels = entry.card.training.ndim, entry.card.architecture.channels
         found: dict[str, list[Place]] = {}
@@ -300,7 +301,7 @@ class CorrectionLearning:
         handle.ended.connect(self._on_ended)
         handle.failed.connect(partial(self._on_failed, entry, handle))
         if taken:
-            # tiles of the model as it was would be seen last
+            # its tiles, by the model as it was, would replace newer ones
             self.renewal.stop()
         self.changed.emit()
 
@@ -325,7 +326,7 @@ class CorrectionLearning:
         self._adopt(copy if event.count else original.path)
 
     def _adopt(self, path: Path) -> None:
-        """Use the model that has learnt, with all that people set and predicted."""
+        """Use the model that has learnt, with the present settings and results."""
         before, settings = self._models.entry, self._prediction.segmentation
         self._in_use = path
         try:
@@ -351,7 +352,7 @@ class CorrectionLearning:
     def _on_failed(self, entry: ModelEntry, handle: Handle, failed: Failed) -> None:
         self._handle = None
         if failed.error == "ValueError":
-            # it would be said again of each stroke
+            # otherwise each stroke would report it again
             self._refused[entry.path] = failed.sentence
         if self._corrected(handle):
             self._give_up(failed.sentence)
@@ -360,9 +361,6 @@ class CorrectionLearning:
     def _corrected(self, handle: Handle) -> bool:
         """Whether a job learns something, and does not only get ready."""
         return isinstance(handle.job, LearnJob) and bool(handle.job.corrections)
-
-    def _emit_changed(self) -> None:
-        self.changed.emit()
 
 
 def unused(folder: Path, model: Path) -> Path:

@@ -56,7 +56,7 @@ class Renewal:
 
     @property
     def older(self) -> int:
-        """Number of planes or volumes, but for that in view, from before the last."""
+        """Number of planes or volumes out of view predicted by an earlier state."""
         seen = self._in_view()
         count = 0
         for image_id, results in self._prediction.results.items():
@@ -91,13 +91,13 @@ class Renewal:
         self.changed.emit()
 
     def stop(self) -> None:
-        """Give up what goes on: something newer is to come."""
+        """Cancel the prediction: its model is out of date, or the view has changed."""
         handle, self._handle = self._handle, None
         if handle is not None and handle.running:
             handle.cancel()
 
     def close(self) -> None:
-        """Let go of the viewer."""
+        """Stop following the viewer."""
         self.stop()
         self._viewer.dims.events.current_step.disconnect(self._on_scroll)
 

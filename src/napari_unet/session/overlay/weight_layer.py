@@ -57,7 +57,7 @@ class WeightLayer:
         if layer is None:
             return self._add(like, limits)
         if layer.data is not self.array:
-            # Whatever was put there: this array is the one kept up to date.
+            # Someone set other data: only this array is kept up to date.
             layer.data = self.array
         if limits != self._limits:
             # Not each time: users may have set others by hand.

@@ -50,7 +50,7 @@ class CellState:
         return (t, None) if (t, None) in self.version else (t, z)
 
     def edited(self, place: Place, number: int, *, again: bool) -> None:
-        """Note that people changed cells; `again` where they are to be found anew."""
+        """Note that cells were edited; `again` if they are to be found anew."""
         self.linked = _NEVER
         if place in self.version:
             self.predicted[place] = number

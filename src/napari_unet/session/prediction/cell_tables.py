@@ -99,8 +99,7 @@ class CellTables(CellFollower):
 
     def row_at(self, table: Columns, position: tuple[float, ...]) -> int | None:
         """Return the row of the cell at a point of the world; None if there is none."""
-        image = self._images.current
-        results = None if image is None else self._results.get(image.id)
+        results = self._of_current()
         layer = results.cells_layer.layer if results is not None else None
         if results is None or layer is None or not table:
             return None
@@ -121,6 +120,9 @@ class CellTables(CellFollower):
             name = str(table["image"][row])
             every = self._results.values()
             return next((r for r in every if r.image.name == name), None)
+        return self._of_current()
+
+    def _of_current(self) -> ResultLayers | None:
         image = self._images.current
         return None if image is None else self._results.get(image.id)
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from napari_unet.core.cells.label_colours import rgba
 from napari_unet.core.cells.neighbour_colours import NeighbourColours
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.outlines import draw_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from napari.components import ViewerModel
     from napari.layers import Labels
@@ -58,12 +59,12 @@ class CellsLayer:
         return found[-1] if found else None
 
     def belongs_to(self, run: str) -> bool:
-        """Whether it shows the results of a run; nobody's if there is no layer."""
+        """Whether the layer is there and shows the results of this run."""
         layer = self.layer
         return layer is not None and roles.noted(layer).get("run") == run
 
     def seen(self, run: str) -> Seen | None:
-        """Return what of a run's results it shows; None if of another run's."""
+        """Return what it shows of a run's results; None if it shows another run's."""
         layer = self.layer
         if layer is None or not self.belongs_to(run):
             return None
@@ -104,7 +105,7 @@ class CellsLayer:
         noted.update(run=run, shows=seen)
 
     def set_visible(self, wanted: bool) -> None:
-        """Show or hide it, unless people decided otherwise since."""
+        """Show or hide it, unless the user did the opposite since."""
         layer = self.layer
         if layer is None:
             return
@@ -134,7 +135,7 @@ class CellsLayer:
 
 
 class CellColours:
-    """Colours of cells, in which those that touch differ wherever one looks.
+    """Colours of cells, different for those that touch.
 
     A cell keeps its colour under another id, as after a moved threshold. Beyond 65,534
     colours come round, and those that touch may have the same.
@@ -182,9 +183,9 @@ class CellColours:
         self._of.update(renamed)
 
     def join(self, in_view: Collection[Place]) -> None:
-        """Let a cell have one colour in all places: its id is the same there now.
+        """Give each cell one colour in all places, now that its id is the same there.
 
-        It is the one that it has in view, where it is.
+        Cells in view keep the colour that they have.
         """
         if not self._of:
             return
@@ -194,7 +195,10 @@ class CellColours:
         self._of.clear()
 
     def renew(self, places: Collection[Place], highest: int) -> bool:
-        """Tell cells in view apart, with ids up to `highest`; whether any changed."""
+        """Update the colours of cells in view; return whether any changed.
+
+        `highest` is the largest id.
+        """
         highest = min(highest, _LAST_IN_CYCLE)
         changed = highest > self._highest
         if changed:
@@ -213,18 +217,12 @@ class CellColours:
     def table(self) -> NDArray[np.float32]:
         """Return the colours by id, shape (ids, 4); the first is no cell's."""
         ids = np.arange(max(self._highest, _SHORTEST) + 1)
-        table = colours_of(OUTLINES)[self._shown.of(ids)]
+        table = rgba(OUTLINES)[self._shown.of(ids)]
         table[0] = 0
         return table
 
     def _numbers(self, places: Collection[Place]) -> NeighbourColours:
         return next((self._of[p] for p in places if p in self._of), self._all)
-
-
-def colours_of(hexadecimal: Sequence[str]) -> NDArray[np.float32]:
-    """Return #rrggbb as red, green, blue and full opacity, shape (colours, 4)."""
-    values = [[int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)] for c in hexadecimal]
-    return np.array([[*rgb, 1] for rgb in values], np.float32)
 
 
 class ClassesOrCells:
@@ -237,34 +235,34 @@ class ClassesOrCells:
     def __init__(self, results: ResultLayers) -> None:
         self._results = results
         self._found: dict[Place, Literal["shown", "put aside"]] = {}
-        # when the classes of a plane are to be seen, unless its cells come before
+        # when to show the classes of a plane, unless its cells are found before
         self._classes_from: dict[Place, float] = {}
 
     def growing(self, places: Collection[Place]) -> None:
-        """Planes or volumes are to be predicted: what they show stays until then."""
+        """Note that planes or volumes are being predicted; they show the old cells."""
         for place in places:
             self._found.pop(place, None)
             self._classes_from.pop(place, None)
 
     def tile(self, place: Place, *, last: bool) -> None:
-        """A tile of a plane or volume came, and maybe others are to follow."""
+        """Show classes soon: a tile is there; it may be the `last` of its field."""
         moment = _MOMENT_S if last else 0
         self._classes_from.setdefault(place, monotonic() + moment)
         self.update()
 
     def found(self, place: Place) -> None:
-        """The cells of a plane or volume are there, or all that there will be."""
+        """Show the cells of a plane or volume, or all that it will have."""
         self._classes_from.pop(place, None)
         self._found[place] = "shown"
         self.update()
 
     def put_aside(self, place: Place) -> None:
-        """The cells of a plane are annotation now: show that, not both."""
+        """Hide the cells of a plane, which are annotation now."""
         self._found[place] = "put aside"
         self.update()
 
     def update(self) -> None:
-        """Choose for what is in view now; nothing changes where nothing is known."""
+        """Show what is due for the plane in view; nothing changes if none is known."""
         results = self._results
         place = results.place_in_view() if results.in_cells_layer else None
         if place is None:

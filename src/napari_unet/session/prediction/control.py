@@ -283,7 +283,7 @@ class PredictionControl:
         self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
 
     def forget_loaded_model(self) -> None:
-        """The worker has ended, and with it its cached model."""
+        """Note that the worker has ended, and with it the model that it had loaded."""
         self._warm = None
 
     def unexported(self) -> list[str]:

@@ -77,7 +77,7 @@ class Denoiser:
     """
 
     changed = Signal()
-    """It began, goes on or ended."""
+    """It began, made progress or ended."""
     message = Signal(str, str)
     """A level (info, warning, error) and a sentence."""
 

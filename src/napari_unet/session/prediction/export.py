@@ -159,7 +159,7 @@ class Exporter:
                     probabilities,
                     objects,
                 )
-                # as disks that take capitals for small letters see them
+                # as file systems without case distinction see them
                 if (key := job.name.casefold()) in taken:
                     raise ValueError(
                         f"{results.image.name}: its files would have the names of "
@@ -187,7 +187,7 @@ class Exporter:
                 self._end(part)
 
     def close(self) -> None:
-        """Follow the segmenter no more."""
+        """Stop following the segmenter."""
         self._segmenter.changed.disconnect(self._go_on)
         self._segmenter.failed.disconnect(self._on_no_cells)
 

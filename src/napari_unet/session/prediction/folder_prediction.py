@@ -36,7 +36,7 @@ class FolderPrediction:
     """
 
     changed = Signal()
-    """It goes on, or ended; nothing follows once `running` is False."""
+    """It made progress or ended; nothing follows once `running` is False."""
 
     def __init__(self, handle: Handle, source: Path, target: Path) -> None:
         self.handle, self.target = handle, target

@@ -53,12 +53,12 @@ class ImageRun:
 
 
 class ImagePrediction:
-    """Predicts open images; an image that fails costs only itself.
+    """Predicts open images; if one fails, the others are predicted nevertheless.
 
     Attributes
     ----------
     status : str
-        What goes on, or went on last, in a few words.
+        The current or last work, in a few words.
     share : float
         Share of all images that is done, 0 to 1.
     """
@@ -132,7 +132,7 @@ class ImagePrediction:
         return handle
 
     def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
-        """Go on with what a model has become."""
+        """Go on with the file that has replaced a model."""
         if self._run is not None and self._run.model.path == before.path:
             self._run.model = now
 

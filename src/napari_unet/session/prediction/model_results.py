@@ -74,7 +74,7 @@ class ModelResults:
         results.claim()
 
     def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
-        """Go on with the results of a model as those of what became of it."""
+        """Let the results of a model be those of the file that has replaced it."""
         for (image_id, run), (results, _) in list(self._all.items()):
             if run != str(before.path):
                 continue
@@ -86,7 +86,7 @@ class ModelResults:
             self._all[image_id, str(now.path)] = results, now.written
 
     def drop_deleted(self, busy: str | None = None) -> None:
-        """Delete the files of results all of whose layers people deleted.
+        """Delete the files of results if the user deleted all their layers.
 
         Those of the image that is being predicted, `busy`, stay for now.
         """

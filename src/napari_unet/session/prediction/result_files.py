@@ -48,7 +48,7 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
             raise
 
     def close(self) -> None:
-        """Let go of the maps and delete the files; who shows a map goes on doing so."""
+        """Drop the maps and delete the files; a layer that shows a map keeps it."""
         self.arrays.clear()
         for file in self.values():
             # Windows keeps one that a layer shows until the scratch folder goes

@@ -37,14 +37,14 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectImage
 
 Tracked = Literal["tracks"]
-"""Where cells went."""
+"""The tracks of cells."""
 OnRequest = Literal["probability", "classes", "entropy"]
-"""A kind of result that has layers of its own, as long as somebody wants to see it."""
-# ... and the class of a probability, 1 for the first in the foreground; 0 of others
+"""A kind of result that gets layers of its own on request."""
+# A kind, and for probabilities the class number from 1, for others 0.
 _Key = tuple[ResultKind, int]
 
 LIVE_RUN = "preview"
-"""What made the live previews of a training, whichever training that is."""
+"""In place of a model's file: the live previews of any training."""
 
 ON_REQUEST: tuple[OnRequest, ...] = ("probability", "classes", "entropy")
 _NAMES = {"classes": "Classes", "entropy": "Uncertainty", "tracks": "Tracks"}
@@ -53,9 +53,9 @@ _NAMES = {"classes": "Classes", "entropy": "Uncertainty", "tracks": "Tracks"}
 class ResultLayers:
     """Files of the prediction of one image, and the layers in which they are seen.
 
-    All results of an image share one layer, see `CellsLayer`; those who `claim` it last
-    have it. Other layers are made when they are asked for, and go again. A layer that
-    is deleted is not missed until it is claimed or asked for.
+    All results of an image share one layer, see `CellsLayer`: it shows those that
+    called `claim` last. Other layers are made and removed on request. A layer that the
+    user deletes is not made again until it is claimed or requested.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class ResultLayers:
         # of a plane or volume: it may have learnt since
         self.written = 0.0
         self.made: dict[Place, float] = {}
-        # whether tiles came that are in no file of the person's
+        # whether there are tiles that were not exported
         self.unexported = False
         self._viewer = viewer
         self._image_layer = ref(image_layer)
@@ -137,7 +137,7 @@ class ResultLayers:
     def claim(self) -> None:
         """Take the layer that all results of the image share, or make it.
 
-        What is asked for of other results is shown of these instead.
+        Layers that show other results on request show these instead.
         """
         wanted = []
         for kind in ON_REQUEST:
@@ -179,7 +179,7 @@ class ResultLayers:
         self.cells_layer.set_visible(visible)
 
     def colour_cells(self) -> None:
-        """See to it that cells in view that touch have different colours."""
+        """Give cells in view that touch different colours."""
         layer = self.layer("cells")
         if layer is not None and self._colour_view():
             layer.colormap = self.colours.table()
@@ -194,14 +194,14 @@ class ResultLayers:
         return self.colours.renew(seen, highest)
 
     def neighbours_found(self, place: Place, pairs: NDArray[np.int64]) -> None:
-        """Which cells of a plane or volume touch, now that they are found."""
+        """Note which cells of a plane or volume touch, and colour them."""
         self.colours.note(place, pairs)
         self.colour_cells()
 
     def cells_linked(
         self, neighbours_of: Mapping[tuple[int, int], NDArray[np.int64]]
     ) -> None:
-        """Cells of all planes have other ids."""
+        """Take over the ids of cells that were linked through all planes."""
         for place, pairs in neighbours_of.items():
             self.colours.note(place, pairs)
         self.colours.join(self.in_view(self.colours.places))
@@ -269,18 +269,18 @@ class ResultLayers:
             redraw.flush()
 
     def note_made(self, place: Place, written: float) -> None:
-        """A plane or volume was predicted by a model that was written then.
+        """Note when the model was written that predicted a plane or volume.
 
-        0 of a part of it: the rest is as old as it was.
+        0 if it predicted a part only: the rest is as old as before.
         """
         self.made[place] = written or self.made.get(place, written)
 
     def older(self) -> list[Place]:
-        """Return what was predicted before the model learnt what it knows now."""
+        """Return the planes and volumes predicted by an earlier state of the model."""
         return [place for place, made in self.made.items() if made != self.written]
 
     def pass_to(self, run: str, written: float) -> None:
-        """Be the results of what a model has become, in a file written then."""
+        """Count as results of another file, which the model has become."""
         for layer in [*self.layers(), *self._found("tracks")]:
             layer.metadata[roles.METADATA_KEY]["run"] = run
         self.run, self.written = run, written
@@ -291,7 +291,7 @@ class ResultLayers:
         return any(self.in_view(redraw.changed) for redraw in self._redraws.values())
 
     def tile_came(self, place: Place, *, last: bool) -> None:
-        """A tile of a plane or volume is in the arrays: it is drawn before long."""
+        """Draw, now or soon, a tile that was written into the arrays."""
         self.unexported = True
         if last and not self.has_cells:
             self.visibility.found(place)
@@ -300,22 +300,22 @@ class ResultLayers:
         self.refresh(*place, "classes", "probability", "entropy")
 
     def cells_found(self, place: Place) -> None:
-        """Cells and classes of a plane or volume are in the arrays: they are shown."""
+        """Show cells and classes that were written into the arrays."""
         if self.has_regions:
             self.refresh(*place, "classes")
         if not self.has_cells:
             return
         if self.has_regions and not self._regions_shown:
-            # where both are found, neither is to be missed
+            # so that neither is overlooked where both are found
             self._regions_shown = True
             self.show("classes")
         self.visibility.found(place)
         self.refresh(*place, "cells")
 
     def show_tracks(self, tracks: Tracks | None) -> None:
-        """Show where cells went; None removes what was shown.
+        """Show the tracks of cells; None removes them.
 
-        A layer that people deleted is not made again, unless they predict again.
+        A layer that the user deleted is not made again until the next prediction.
         """
         shown = self.cells.parents is not None
         self.cells.parents = None if tracks is None else tracks.parents
@@ -355,14 +355,9 @@ class ResultLayers:
         layers = self.layers() if places else []
         return self._places_in_view(layers[0], places) if layers else []
 
-    def remove_layers(self) -> None:
-        """Remove all layers; what they showed is kept."""
-        self._waiting.clear()
-        self._take_away([*self.layers(), *self._found("tracks")])
-
     def remove(self) -> None:
         """Remove the layers, and close."""
-        self.remove_layers()
+        self._take_away([*self.layers(), *self._found("tracks")])
         self.close()
 
     def close(self) -> None:
@@ -375,7 +370,7 @@ class ResultLayers:
         return roles.find(self._viewer, kind, self.image.id, self.run)
 
     def _take_away(self, layers: list[Layer]) -> None:
-        """Remove layers, other than people do: what they showed is kept."""
+        """Remove layers but keep what they showed, which the user has not deleted."""
         for layer in layers:
             roles.noted(layer)["run"] = ""
             self._viewer.layers.remove(layer)

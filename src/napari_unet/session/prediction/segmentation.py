@@ -54,7 +54,7 @@ class Segmenter:
     failed = Signal(str)
     """Why cells could not be found, in a sentence."""
     worker_died = Signal(str)
-    """Why, in a sentence; another one looks for the cells."""
+    """Why it ended, in a sentence; a new process goes on."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Segmenter:
     def edited(
         self, results: ResultLayers, place: Place, *, again: bool = False
     ) -> None:
-        """Go on from cells that people changed, or find them `again`, with the edits.
+        """Go on from cells that were edited, or find them `again`, with the edits.
 
         A job that is under way may not know of the change, and write over it.
         """
@@ -105,7 +105,7 @@ class Segmenter:
         self.wake()
 
     def find_again(self) -> None:
-        """Find all cells again: what is put over them is another thing now."""
+        """Find all cells again, as the annotation to put over them has changed."""
         self._version += 1
         self._rest.restart()
         if "background" in self._jobs:
@@ -122,12 +122,12 @@ class Segmenter:
             self.find_again()
 
     def wake(self) -> None:
-        """Go on also where cells could not be found before: somebody asks for them."""
+        """Go on, also after cells could not be found."""
         self._stopped = False
         self.go_on()
 
     def go_on(self) -> None:
-        """Begin what is to be done next, if anything; cheap, called often."""
+        """Begin the next job, if there is one; cheap, called often."""
         if self._stopped:
             return
         if "visible" not in self._jobs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from psygnal import Signal
 
 from napari_unet.core.events import StarterChosen
+from napari_unet.core.geometry.boxes import centre
 from napari_unet.core.jobs import ChooseStarterJob
 from napari_unet.io.pretrained import starter_of
 
@@ -26,7 +27,7 @@ class StarterChoice:
     """Has the models of the package tried on images, once on each."""
 
     changed = Signal()
-    """It is known of one more image, or the search for it began or ended."""
+    """A search for a model began or ended, or found one for an image."""
     failed = Signal(str)
     """Why no model could be chosen."""
 
@@ -121,13 +122,13 @@ class StarterChoice:
             return  # cancelled while its pixels were copied
         try:
             image = self._images.reference(image_id)
-            y, x = self._images.box_in_view(image_id)[-2:]
+            box = self._images.box_in_view(image_id)
         except (ValueError, KeyError) as error:
             self._fail(str(error))
             return
-        focus = ((y.start + y.stop) / 2, (x.start + x.stop) / 2)
         settings = self.preferences.prediction()
-        handle = self._worker.submit(ChooseStarterJob(image, place, focus, settings))
+        job = ChooseStarterJob(image, place, centre(box), settings)
+        handle = self._worker.submit(job)
         self._handle = handle
         handle.event.connect(partial(self._on_event, image_id))
         handle.ended.connect(partial(self._on_ended, image_id))

@@ -171,7 +171,7 @@ class Targets:
         for layer in self._images.candidates():
             if self._images.channels_of(layer) == card.architecture.channels:
                 self._add(layer)
-        opened = [i for i in self._store.project.images if self._images.layers(i.id)]
+        opened = self._images.opened()
         problems = [channel_problem(card, i.name, i.channels) for i in opened]
         fitting = [i for i, p in zip(opened, problems, strict=True) if not p]
         if not fitting:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.session.project.places_log import PlaneIndex
 
-# Writes of so many pixels or more are recorded first, so that a kill cannot halve them.
+# Writes of this many pixels or more are recorded first: a kill then cannot halve them.
 _LARGE = 2**18
 
 _PENDING = re.compile(r"\.(\d{1,9})-(\d{1,9})-(\d{1,9})-(\d{1,9})\.pending\.npy$")

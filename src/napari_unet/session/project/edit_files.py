@@ -25,7 +25,7 @@ _NAME = re.compile(r"edits-(.+)\.raw")
 class EditFiles:
     """Files of edited cells in a folder, opened when needed.
 
-    `notes` are messages for the user, a sentence each.
+    `notes` are sentences for the user.
     """
 
     def __init__(self, folder: Path) -> None:

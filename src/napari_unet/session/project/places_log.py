@@ -80,9 +80,7 @@ class PlacesLog:
             raise full(error, self._path) from error
 
 
-def read_places(
-    path: Path, sizes: PlaneIndex = (HIGHEST_ID, HIGHEST_ID)
-) -> tuple[set[PlaneIndex], int] | None:
+def read_places(path: Path, sizes: PlaneIndex) -> tuple[set[PlaneIndex], int] | None:
     """Read the planes and the largest id of a log.
 
     None if there is none, or it cannot be trusted: one with more time points and slices

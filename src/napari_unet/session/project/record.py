@@ -23,6 +23,7 @@ from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import atomic
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
+from napari_unet.io.saved_project import FILE_NAME, MODELS, NEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,11 +34,6 @@ _Settings = TypeVar("_Settings", bound=Settings)
 # Distinct for the colour-blind, bright on dark and grey images (Okabe and Ito 2008).
 PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
 BACKGROUND_COLOUR = "#96551f"
-
-FILE_NAME = "project.json"
-# Versions of the format; the oldest that can represent the project is written.
-_NEWEST = 2
-MODELS = "models"
 
 # No axis and no annotation is larger than this.
 _MOST, _MOST_PLANES = 2**48, 2**20
@@ -163,6 +159,11 @@ class Project(Settings):
     start: str | None = Field(None, description="Model file that training starts from.")
     models: tuple[str, ...] = Field((), description="Model files used, latest first.")
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the images."""
+        return tuple(image.id for image in self.images)
+
     def image(self, id_: str) -> ProjectImage:
         """Return an image by its id; KeyError if there is none."""
         for image in self.images:
@@ -210,7 +211,8 @@ class ProjectFile(Settings):
         """Write it into a folder; the old file is replaced by the complete new one."""
         project = self.project
         later = project.training.is_later or project.segmentation.is_later
-        version = _NEWEST if later else 1
+        # the oldest that can represent the project
+        version = NEWEST if later else 1
         kept = project.model_copy(update={"version": version})
         text = self.model_copy(update={"project": kept}).model_dump_json(indent=1)
         with atomic(folder / FILE_NAME) as temporary:
@@ -236,10 +238,10 @@ class ProjectFile(Settings):
             version = found["project"]["version"]
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path}: the project file is damaged.") from error
-        if isinstance(version, int) and version > _NEWEST:
+        if isinstance(version, int) and version > NEWEST:
             raise ValueError(
                 f"{path}: is of a newer napari-unet (format {shown(version)}); "
-                f"formats up to {_NEWEST} are read."
+                f"formats up to {NEWEST} are read."
             )
         try:
             return cls.model_validate(found)
@@ -292,7 +294,7 @@ def _is_own(model: str) -> bool:
 
 
 def _of_classes(image: ProjectImage, count: int) -> ProjectImage:
-    """Return an image whose objects are of the first so many classes."""
+    """Return an image without objects of classes above `count`: they are of class 1."""
     known = {id_: k for id_, k in image.class_of.items() if k <= count}
     return image if known == image.class_of else image.replace(class_of=known)
 

@@ -8,31 +8,25 @@ from __future__ import annotations
 
 import shutil
 from contextlib import suppress
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import numpy as np
-
-from napari_unet.core.images.image import AXES
 from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
-from napari_unet.io.images import read_labels
 from napari_unet.io.model_file import read_card
 from napari_unet.io.names import file_stem
 from napari_unet.io.records import inside, is_real_folder, private_folder
 from napari_unet.io.run_folder import copy_run
+from napari_unet.io.saved_project import FILE_NAME, MODELS, read_annotation
 from napari_unet.io.trained_run import run_folder_of
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.edit_files import file_name
 from napari_unet.session.project.image_paths import relative, resolved
-from napari_unet.session.project.record import FILE_NAME, MODELS, ProjectFile
+from napari_unet.session.project.record import ProjectFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-    from numpy.typing import NDArray
 
     from napari_unet.session.project.record import Project, ProjectImage
 
@@ -153,19 +147,8 @@ def _write(path: Path, image: ProjectImage, file: AnnotationFile) -> None:
 
 def _read(path: Path, image: ProjectImage, target: Path) -> None:
     """Make a memory map of the annotation in a TIFF."""
-    labels = read_labels(path)
-    # Axes of length one are not in the file, and t may be read as z: only their order
-    # is certain.
-    order = [a for a in AXES if a in labels.axes]
-    stack = np.asarray(labels.data).transpose([labels.axes.index(a) for a in order])
-    shape = tuple(image.sizes[axis] for axis in "tzyx")
-    if stack.size != prod(shape) or stack.shape[-2:] != shape[-2:]:
-        raise ValueError(
-            f"{path}: the annotation of {image.name} has the shape "
-            f"{image.annotation_shape}, found {labels.data.shape}."
-        )
+    planes = read_annotation(path, image.sizes, image.name)
     file = AnnotationFile(target, image.annotation_axes, image.annotation_shape)
-    planes: NDArray[Any] = stack.reshape(shape)
     for t, z in file.planes:
         file.load(t, z, planes[t, z])
     file.raise_highest(max(image.class_of, default=0))

@@ -45,7 +45,7 @@ class Saving:
             self._record.note()
 
     def later(self, tidy: Callable[[], None]) -> None:
-        """Run something in the background that nothing waits for."""
+        """Run a function in the background, with no hurry."""
         self._thread.submit(tidy)
 
     def now(self, write: Callable[[], None]) -> None:

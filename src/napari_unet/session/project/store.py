@@ -17,12 +17,12 @@ from psygnal import Signal
 
 from napari_unet.io.atomic import remove_strays
 from napari_unet.io.records import is_real_folder, private_folder
+from napari_unet.io.saved_project import MODELS
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.annotation_set import AnnotationSet
 from napari_unet.session.project.edit_files import EditFiles
 from napari_unet.session.project.image_paths import is_missing
 from napari_unet.session.project.record import (
-    MODELS,
     Project,
     ProjectFile,
     ProjectImage,
@@ -184,8 +184,7 @@ class ProjectStore:
             return None
         step = self._steps[-1]
         project = self._project.reverted(step.before, step.after)
-        ids = [image.id for image in project.images]
-        image_id = step.image_id if step.image_id in ids else None
+        image_id = step.image_id if step.image_id in project.ids else None
         if image_id is None:
             self._project = project
             self._saving.record_changed()
@@ -335,7 +334,7 @@ class ProjectStore:
         self._tidy()
         self._saving.close()
         self._annotations.close()
-        self._edits.close({image.id for image in self._project.images})
+        self._edits.close(self._project.ids)
         unused = not (self._project.images or any(self.run_folder.iterdir()))
         self._lock.release()
         if unused and self._is_new:

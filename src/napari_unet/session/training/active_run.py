@@ -1,4 +1,4 @@
-"""A training run that is going on: from Train to its end, or to an interruption."""
+"""A training run in progress, from Train to its end or interruption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ActiveRun:
-    """What a run in training has: its record, its job, its progress.
+    """The record, the job and the progress of a run in training.
 
     It follows the project, whose classes at the beginning are those of the network.
 
@@ -73,7 +73,7 @@ class ActiveRun:
             signal.connect(slot)
 
     def close(self) -> None:
-        """Follow the project no more."""
+        """Stop following the project."""
         for signal, slot in self._connections:
             signal.disconnect(slot, missing_ok=True)
         self.corrections.close()

@@ -65,7 +65,7 @@ class Automatic:
 
     @property
     def planning(self) -> bool:
-        """Whether the worker is at it."""
+        """Whether the worker is planning."""
         return self._handle is not None
 
     def plan_for(self, settings: Training, start: str | None) -> Training | None:
@@ -81,7 +81,10 @@ class Automatic:
         return there and self._asked == self._question(settings, start)
 
     def ask(self, settings: Training, start: str | None) -> None:
-        """Have it planned anew, unless just this was asked for; `start` is a file."""
+        """Have a training planned, unless this was requested before.
+
+        `start` is the model file that it starts from.
+        """
         question = self._question(settings, start)
         if self._fresh and question == self._asked:
             return
@@ -109,13 +112,13 @@ class Automatic:
         self.changed.emit()
 
     def cancel(self) -> None:
-        """Give up what is being planned."""
+        """Cancel the planning."""
         if self._handle is not None:
             self._handle.abandon()
             self._handle = self._asked = None
 
     def close(self) -> None:
-        """Let go of the annotation."""
+        """Stop following the annotation."""
         self.cancel()
         for source in self._sources:
             source.disconnect(self._on_edited)

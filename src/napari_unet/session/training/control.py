@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 State = Literal["idle", "starting", "training", "paused", "stopping"]
 
-# Seconds between two signals of progress: more often nobody can read.
+# Seconds between two signals of progress: nobody can read faster.
 _PACE = 0.4
 # Seconds that may go into counting what is not counted when Train is pressed.
 _COUNTING = 0.1
@@ -211,7 +211,7 @@ class TrainingControl:
             self._emit_changed()
 
     def close(self) -> None:
-        """Let go of project and viewer; the worker's end writes the checkpoint."""
+        """Stop following project and viewer; the worker still writes a checkpoint."""
         if self._closed:
             return
         self._closed = True
@@ -285,7 +285,6 @@ class TrainingControl:
                 self.curve_changed.emit()
         elif isinstance(event, events.Judging):
             self._emit_changed()
-
         elif isinstance(event, events.CheckpointWritten) and self._is_remote:
             # the weights so far came with it
             self.preview.finish(event.path)
@@ -346,7 +345,7 @@ class TrainingControl:
         self.message.emit("error", f"{what}: press Train to {remedy}.")
 
     def _discard(self, record: RunRecord) -> None:
-        """Forget a run; its files are in nobody's way where they cannot be removed."""
+        """Delete the record of a run; one that cannot be deleted does no harm."""
         try:
             record.remove(self._store.run_folder)
         except OSError as error:

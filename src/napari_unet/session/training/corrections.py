@@ -47,7 +47,7 @@ class Corrections:
     """
 
     failed = Signal(str)
-    """Why pixels cannot be had; what was painted there is not learnt from."""
+    """Why pixels cannot be copied; what was painted there is not learnt from."""
 
     def __init__(
         self,

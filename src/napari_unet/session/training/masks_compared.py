@@ -1,4 +1,4 @@
-"""What two models find in the slice in view, asked for once."""
+"""The cells that two models find in the slice in view."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIDE = 512
 class ComparedMasks:
     """Has the worker predict the slice in view with two models.
 
-    `found` is what came of it, `sentence` what goes on, or why there is nothing.
+    `found` is the result; until it is there, `sentence` says why not.
     """
 
     changed = Signal()
@@ -57,7 +57,7 @@ class ComparedMasks:
         pixels.then(partial(self._submit, image.id, t, z), self._fail)
 
     def close(self) -> None:
-        """Nobody looks any more."""
+        """Stop: the result is not needed any more."""
         self._closed = True
         if self._handle is not None:
             self._handle.cancel()

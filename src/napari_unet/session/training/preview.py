@@ -162,7 +162,7 @@ class LivePreview:
         if view is not None:
             # a full disk is reported by the first preview
             with suppress(OSError):
-                self._claim(self._results_of(view.image_id))
+                self._claim(self._results_made(view.image_id))
 
     def step(self) -> None:
         """A training step was done."""
@@ -249,7 +249,7 @@ class LivePreview:
         try:
             found = self._image_and_results(view.image_id)
         finally:
-            # not before: adding layers emits events as if the person had scrolled
+            # not before: adding layers emits the same events as scrolling
             self._waiting = False
         if found is None or self._model is None:
             return
@@ -282,7 +282,7 @@ class LivePreview:
             return None
         try:
             image = self._images.reference(image_id)
-            results = self._results_of(image_id)
+            results = self._results_made(image_id)
         except (KeyError, ValueError):
             return None  # deleted while its pixels were copied
         except OSError as error:
@@ -296,7 +296,7 @@ class LivePreview:
         self._waiting, self._model, self._failure = False, None, ""
         self.message.emit("warning", f"The live preview stopped: {why}")
 
-    def _results_of(self, image_id: str) -> ResultLayers | None:
+    def _results_made(self, image_id: str) -> ResultLayers | None:
         """Return the layers of an image, made when first needed."""
         results = self._results.get(image_id)
         image = self._images.current
@@ -313,9 +313,9 @@ class LivePreview:
         return results
 
     def _claim(self, results: ResultLayers | None) -> None:
-        """Show the preview once: a prediction by the person meanwhile has precedence.
+        """Show the preview once in each image: later predictions have precedence.
 
-        After the training, only where nothing else is shown.
+        After the training, it is shown only where nothing else is.
         """
         if results is None or results.image.id in self._claimed:
             return

@@ -164,7 +164,7 @@ class RunList:
         return target
 
     def set_notes(self, run: Run, notes: str) -> None:
-        """Keep what people note of a run."""
+        """Keep the user's notes on a run."""
         if run.folder is None or run.record is None:
             raise ValueError(f"{run.name}: no folder of its run is there for notes.")
         write_record(run.folder, run.record.replace(notes=notes))
@@ -182,7 +182,7 @@ class RunList:
         try:
             card = read_card(path)
         except (ValueError, OSError):
-            return None  # the list of models says what is wrong with it
+            return None  # the list of models reports it
         if not card.steps:
             return None  # another program's
         run = kept_run(path, card)

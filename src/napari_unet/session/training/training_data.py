@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, listed
 from napari_unet.session.annotating.object_index import (
     PlaneObjects,
     describe_objects,
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
-
-# Of the images that are left out; there may be hundreds.
-_NAMED = 3
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
 
@@ -58,9 +55,7 @@ class TrainingDataSummary:
         """The images that are left out, in a sentence; empty if there are none."""
         if not self.left_out:
             return ""
-        more = len(self.left_out) - _NAMED
-        others = f" and {more} more" if more > 0 else ""
-        return f"Not learnt from: {', '.join(self.left_out[:_NAMED])}{others}."
+        return f"Not learnt from: {listed(self.left_out)}."
 
 
 class TrainingData:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.text import capitalised
 from napari_unet.core.training.patches import why_not
 from napari_unet.io.encoder_weights import find_weights
 from napari_unet.io.model_file import read_card
@@ -122,13 +123,13 @@ class TrainingPlan:
 
     @property
     def next_settings(self) -> Training:
-        """Of the run that Train begins or goes on with; its network is the model's."""
+        """Of the run that Train begins or resumes, with the network of its start."""
         record = self.repeated
         return record.settings if record is not None and self.goes_on else self._begun()
 
     @property
     def needs_planning(self) -> bool:
-        """Whether settings are to be planned, and not yet by what is annotated now."""
+        """Whether settings are to be planned, and there is no up-to-date plan."""
         known = self._automatic.is_fresh(self.settings, self._start_file())
         return self.settings.is_unplanned and not known
 
@@ -164,7 +165,7 @@ class TrainingPlan:
         """Return why training cannot start from the chosen model; empty if it can."""
         card, problem = self._start_card()
         if card is not None and (refusal := card.refusal_as_start(self.settings)):
-            return refusal[:1].upper() + refusal[1:]
+            return capitalised(refusal)
         if card is None or card.architecture.ndim == ndim:
             return problem
         kinds = {2: "Slices (2-D)", 3: "Volume (3-D)"}
@@ -199,8 +200,7 @@ class TrainingPlan:
             try:
                 find_weights(entry.encoder)
             except FileNotFoundError as error:
-                sentence = str(error)
-                return sentence[:1].upper() + sentence[1:]
+                return capitalised(str(error))
         return ""
 
     def _problem_to_resume(self, record: RunRecord) -> str:

@@ -73,7 +73,7 @@ class Handle:
         self._send(Cancel(self.number))
 
     def abandon(self) -> None:
-        """Cancel the job; nobody who listened hears of it any more."""
+        """Cancel the job; its listeners get no more signals."""
         for signal in (self.event, self.ended, self.failed, self.acknowledged):
             signal.disconnect()
         self.cancel()
@@ -161,7 +161,7 @@ class Worker:
             self.faults_changed.emit()
         self.started.emit(handle)
         if process is None:
-            # who asked listens to the job from now on
+            # later, as the caller connects to the handle after this returns
             self._post(lambda: self._fail(handle, why))
         return handle
 
@@ -183,7 +183,7 @@ class Worker:
         self._set_status(None)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Let the processes write what is to be kept, and end them.
+        """Let the processes save their state, and end them.
 
         Those that have not ended after `timeout` seconds are killed.
         """
@@ -222,7 +222,7 @@ class Worker:
             return
         handle = self._handles.get(message.job)
         if isinstance(message, Status):
-            # one that was sent to rest may still have spoken
+            # one that is ending may still send its status
             known = self._processes.get(process.kind) is process
             if known and (
                 process.kind == "network" or "network" not in self._processes

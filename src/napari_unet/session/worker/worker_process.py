@@ -3,8 +3,8 @@
 Four threads serve a process. One writes, so that the GUI never waits for a full pipe;
 one reads what the process sends; one keeps the last lines that it printed; one waits
 for its end, and brings that about if it does not start. Until the process has shown
-that it has the key, each that connects is heard in a thread of its own: who says
-nothing, or the wrong thing, holds up nobody.
+that it has the key, each connection is examined in a thread of its own: one that sends
+nothing, or the wrong thing, holds up no other.
 """
 
 from __future__ import annotations
@@ -153,11 +153,11 @@ class WorkerProcess:
 
     def send(self, message: Message) -> None:
         """Send a message, at once or when the process is ready; never waits."""
-        # pickled here: who sent it may change what it holds
+        # pickled here, as the sender may change its content later
         self._outbox.put(pickle.dumps(message))
 
     def shut_down(self) -> None:
-        """Ask the process to write what is to be kept, and to end."""
+        """Ask the process to save its state and to end."""
         self.dismissed = True
         self.send(Shutdown(job=0))
 
@@ -208,7 +208,7 @@ class WorkerProcess:
             waited += _LOOK
         with self._connecting:
             late = not self._ready.is_set()
-            # who comes from now on is sent away
+            # connections from now on are refused
             self._ready.set()
         return late
 
@@ -222,7 +222,7 @@ class WorkerProcess:
             try:
                 newcomer = self._listener.accept()
             except OSError:
-                # who came went away again, or there are too many open files
+                # the other side hung up, or too many files are open
                 self._ready.wait(0.05)
                 continue
             Thread(target=self._admit, args=(newcomer,), daemon=True).start()
@@ -231,7 +231,7 @@ class WorkerProcess:
             with suppress(OSError, EOFError):
                 while True:
                     self._receive(self._connection.recv())
-            # a process that no longer talks has to go
+            # a process without a connection is of no use
             if not self.wait(_PARTING):
                 self.kill()
 

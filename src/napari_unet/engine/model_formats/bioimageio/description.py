@@ -18,8 +18,6 @@ from napari_unet.io.units import micrometres
 _Pixels = Annotated[int, Field(ge=0, le=2**20)]
 _FEW = 64  # tensors, axes and steps of a real package are fewer
 _MOST_CHANNELS = 4096
-# Spatial axes in the order of the network's.
-_SPACE = "zyx"
 
 
 class _Part(BaseModel):

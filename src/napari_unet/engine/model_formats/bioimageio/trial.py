@@ -33,7 +33,7 @@ _ALLOWED = 1e-3
 
 
 def note_of_trial(files: PackageFiles, package: Package, model: Model) -> str:
-    """Run a network on the test of its package, and say what came of it.
+    """Run a network on the test of its package, and report the result.
 
     A ValueError says that the test is damaged or the network cannot be run with it.
     """

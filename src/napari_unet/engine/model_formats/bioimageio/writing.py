@@ -240,7 +240,7 @@ def _weights(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _readme(card: ModelCard, publication: Publication) -> str:
-    """Return what people should know who use the model elsewhere."""
+    """Return what users of the model elsewhere should know."""
     sizes, training = SameSize.of(card.architecture), card.training
     pixel = written(card.spacing_um) if card.spacing_um else "not known"
     grey = " → ".join(
@@ -335,7 +335,7 @@ def _npy(array: NDArray[np.float32]) -> bytes:
 def _cover(
     card: ModelCard, image: NDArray[np.float32], made: NDArray[np.float32]
 ) -> bytes:
-    """Return a picture, twice as wide as high: the image, and what came of it."""
+    """Return a picture, twice as wide as high: the image and the result."""
     import imagecodecs
 
     border = SameSize.of(card.architecture).border

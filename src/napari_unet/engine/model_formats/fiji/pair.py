@@ -47,7 +47,7 @@ def recognises(path: Path) -> bool:
     with path.open("rb") as file:
         if file.read(len(_BEGIN)) != _BEGIN:
             return False
-    # what is wrong inside of these is said when they are read
+    # what is wrong in them is reported when they are read
     return path.name.lower().endswith((DEFINITION, WEIGHTS)) or _defines(path)
 
 
