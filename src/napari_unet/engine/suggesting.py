@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -139,9 +139,10 @@ class _Looking:
             field, region = Field(image, place.t, None), (thin, *region)
         scale = self.scale(place.image, field)
         factors = network.factors(image, settings)
+        turned: Any = _Turned(network.module)
         views = [
             _predicted(one, field, scale, region, factors)
-            for one in (network, _turned(network))
+            for one in (network, replace(network, module=turned))
         ]
         cells = None
         if card.cell_classes:
@@ -182,10 +183,6 @@ class _Turned(nn.Module):
         """Return the logits."""
         logits: Tensor = self.module(window.flip(-1, -2)).flip(-1, -2)
         return logits
-
-
-def _turned(network: Network) -> Network:
-    return replace(network, module=_Turned(network.module))  # type: ignore[arg-type]
 
 
 def _predicted(

@@ -405,7 +405,8 @@ def _batch(found: Fingerprint, machine: Machine, settings: Training) -> Decision
     network = in_window(_network(found, settings), settings, found.slices)
     output = patch_size(network, settings.patch, found.slices)
     worth = _OF_ALL * found.annotated / prod(output)
-    held = int(_OF_MEMORY * machine.memory / _bytes_of_patch(network, output))
+    kept = 4 * network.trace.kept_values(output)  # bytes of a patch, at the least
+    held = int(_OF_MEMORY * machine.memory / kept)
     batch = max(min(round(worth), held, most), least)
     count = f"{least} to {most}" if most > least else f"{most}"
     reason = (
@@ -441,11 +442,6 @@ def _class_balance(
 
 def _network(found: Fingerprint, settings: Training) -> Layered:
     return settings.architecture(found.channels, len(found.pixels), found.slices)
-
-
-def _bytes_of_patch(network: Layered, output: tuple[int, ...]) -> int:
-    """Return what a step keeps of a patch, at the least, in 32 bits."""
-    return 4 * network.trace.kept_values(output)
 
 
 # The setting that each decides; each goes by what those before it decided.

@@ -99,7 +99,8 @@ class BlockPrediction:
         self._scales: dict[Frame, GreyScale] = {}
         self._out = self._array(self.kind)
         self._found = Image(self._out.whole, self._axes, image.known_um, image.name)
-        self._cells = self._segmentation() if self._finds_cells(cells) else None
+        finds_cells = cells or "instances" in self._targets
+        self._cells = self._segmentation() if finds_cells else None
         self.tile: tuple[int, ...] | None = (
             None  # output of a tile; None until it is chosen
         )
@@ -320,9 +321,6 @@ class BlockPrediction:
                 classes = decide(field, shown, block, reach)
             out.write(field_index(out.axes, field.t, field.z, block.core), classes)
         self._work.done(step.name)
-
-    def _finds_cells(self, cells: bool) -> bool:
-        return cells or "instances" in self._targets
 
     def _segmentation(self) -> BlockSegmentation:
         found = BlockSegmentation(

@@ -128,7 +128,8 @@ def interpret(
         notes.append("Its transparency (alpha) is left out.")
     # How the file's axes were read does not matter to a user who names others.
     reading = file.notes if agreeing is not None or not axes else ()
-    notes += map(_sentence, reading)
+    # the docks have no option for axes
+    notes += [capitalised(re.sub(r"--axes (\w+)", r"axes \1", n)) for n in reading]
     odd = file.axes if match is None else match.stacked
     summary = ""
     if fits and {"y", "x"} <= set(chosen):
@@ -286,8 +287,3 @@ def _differ(one: _Spacing, other: _Spacing) -> bool:
     if one is None or other is None or len(one) != len(other):
         return False
     return any(abs(a / b - 1) > _ALIKE for a, b in zip(one, other, strict=True))
-
-
-def _sentence(note: str) -> str:
-    """Adapt a reader's note to the docks, which have no option for axes."""
-    return capitalised(re.sub(r"--axes (\w+)", r"axes \1", note))
