@@ -11,7 +11,7 @@ from napari_unet.core.text import capitalised
 from napari_unet.gui.compute_box import TRAIN_TIP, ComputeBox
 from napari_unet.gui.plot import LossPlot
 from napari_unet.gui.train.runs_panel import RunsPanel
-from napari_unet.gui.train.settings_box import BUSY, RecipeBox
+from napari_unet.gui.train.settings_box import BUSY, TrainingSettingsBox
 from napari_unet.gui.widgets import (
     ButtonRow,
     Fold,
@@ -46,7 +46,7 @@ class TrainPage(QWidget):
         self._training = workspace.training
         self._saved: ModelSaved | None = None
         # WIDGETS
-        self.recipe = RecipeBox(workspace)
+        self.recipe = TrainingSettingsBox(workspace)
         self.compute = ComputeBox(workspace.place, TRAIN_TIP)
         self.interrupted = Hint()
         self.go_on, self.anew = buttons(

@@ -65,7 +65,7 @@ _JOINED = "Several networks are joined: set Networks to 1 to try both."
 _TRIED = "Both ways are tried, and one network is kept."
 
 
-class RecipeBox(QWidget):
+class TrainingSettingsBox(QWidget):
     """Edits the recipe of the next training of a workspace."""
 
     def __init__(self, workspace: Workspace) -> None:
