@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
-from napari_unet.io.images import read_image, read_labels
+from napari_unet.io.images import read_image, read_input, read_labels
 from napari_unet.io.ome_zarr import create_zarr, flush_box, open_written, stamp
 
 if TYPE_CHECKING:
@@ -294,6 +294,40 @@ def test_a_damaged_chunk_is_one_sentence_and_a_missing_one_is_zero(
     assert "\n" not in str(told.value)
     chunk.unlink()
     assert not next(read_image(tmp_path / "a.zarr").fields(2)).read().any()
+
+
+@pytest.mark.parametrize(
+    ("shard", "separator", "what"),
+    [(None, None, "9 chunks"), ((8, 8), None, "4 shards"), (None, "/", "9 chunks")],
+)
+def test_of_an_input_it_is_noted_how_many_chunks_are_missing(
+    tmp_path: Path, shard: Any, separator: str | None, what: str
+) -> None:
+    path, pixels = tmp_path / "a.zarr", np.ones((10, 11), np.uint8)
+    if separator is None:
+        with create_zarr(path, (10, 11), "yx", np.uint8, None, 4, None, shard) as array:
+            array[:] = pixels
+        one = path / "0" / "c" / "0" / "1"
+    else:
+        group = zarr.open_group(str(path), mode="w", zarr_format=2)
+        array = group.create_array(
+            "s0",
+            shape=pixels.shape,
+            dtype=pixels.dtype,
+            chunks=(4, 4),
+            fill_value=7,
+            chunk_key_encoding={"name": "v2", "separator": separator},
+        )
+        array[:] = pixels
+        scales = [{"datasets": [{"path": "s0"}], "axes": ["y", "x"]}]
+        group.attrs["multiscales"] = scales
+        one = path / "s0" / "0" / "1"
+    assert read_input(path).notes == read_image(path).notes
+    one.unlink()
+    (one.parent / ".DS_Store").touch()
+    (note,) = set(read_input(path).notes) - set(read_image(path).notes)
+    fill = 0 if separator is None else 7
+    assert note.startswith(f"1 of its {what} is not stored and read as {fill}, by the")
 
 
 def test_what_is_no_array_is_told(tmp_path):

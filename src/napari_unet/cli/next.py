@@ -26,7 +26,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.known import KnownParts
 from napari_unet.core.suggestions.sampling import sample_frames
 from napari_unet.core.text import counted, place_words, printable, sentence
-from napari_unet.io.images import check_finite, find, read_image
+from napari_unet.io.images import check_finite, find, read_input
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _files(
 
 
 def _read(file: Path, options: argparse.Namespace) -> Image:
-    image = read_image(file, options.axes)
+    image = read_input(file, options.axes)
     if options.channel is not None:
         image = image.channel(options.channel)
     if image.channels == 3:

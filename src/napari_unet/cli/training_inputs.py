@@ -15,7 +15,7 @@ from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import Pairing, pair_files
 from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.text import counted, listed
-from napari_unet.io.images import check_finite, find, read_image
+from napari_unet.io.images import check_finite, find, read_input
 from napari_unet.io.label_files import without_classes
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def read_inputs(
     images = _each([f for f, _ in pairing.pairs], lambda file: _read(file, options))
     partners = [file for _, file in pairing.pairs]
     if settings.task == "regress":
-        targets = _each(partners, lambda f: replace(read_image(f, axes), name=str(f)))
+        targets = _each(partners, lambda f: replace(read_input(f, axes), name=str(f)))
         notes = [pairing.sentence, *notes_of([*images, *targets])]
         return TrainingInputs(images, targets, None, notes)
     of = dict(zip(partners, images, strict=True))
@@ -150,7 +150,7 @@ def _each(files: Sequence[Path], read: Callable[[Path], _Found]) -> list[_Found]
 
 
 def _read(file: Path, options: argparse.Namespace) -> Image:
-    image = read_image(file, options.axes)
+    image = read_input(file, options.axes)
     if options.channel is not None:
         image = image.channel(options.channel)
     check_finite(replace(image, name=str(file)))

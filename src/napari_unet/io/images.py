@@ -131,6 +131,19 @@ def read_image(path: str | Path, axes: str | None = None) -> Image:
     return replace(image, file=ImageFile(where, axes))
 
 
+def read_input(path: str | Path, axes: str | None = None) -> Image:
+    """Read an image that is to be learnt from or predicted; else as `read_image`.
+
+    A note says if chunks of it are missing, as of a copy that broke off.
+    """
+    image = read_image(path, axes)
+    folder, number = split_number(Path(path))
+    if is_remote(folder) or not folder.is_dir():
+        return image  # of an object store each would be a request
+    note = ome_zarr.note_of_missing(folder, number)
+    return replace(image, notes=(*image.notes, note)) if note else image
+
+
 def read_labels(path: str | Path, axes: str | None = None) -> Image:
     """Read a label image: one channel of integers, 0 and up.
 

@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 from hashlib import sha256
 from itertools import islice, product
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,9 @@ CHUNK = 512
 
 # Number of files of an image, about, that are checked for size and time.
 _SAMPLED = 1000
+
+# Most chunks that are looked for one by one: a second or two.
+_COUNTED = 10**6
 
 _NAMED = 4  # images of a folder that a sentence lists
 
@@ -231,6 +235,40 @@ def files_of_box(
         ranges.append(range(start // chunk, -(-stop // chunk)))
     for number in product(*ranges):
         yield path / "0" / array.metadata.encode_chunk_key(number)
+
+
+def note_of_missing(path: Path, number: int | None = None) -> str:
+    """Say how many chunks of an image are not stored; empty if all are.
+
+    Zarr reads them as if all of their pixels had one value, whether that was left out
+    or lost. No pixel is read, and where there are too many to look for, nothing is
+    said. Arguments and errors are those of `read`.
+    """
+    import zarr
+
+    array = read(path, number).data
+    if not isinstance(array, zarr.Array):
+        return ""
+    stored = array.shards or array.chunks
+    counts = [-(-n // side) for n, side in zip(array.shape, stored, strict=True)]
+    if (total := prod(counts)) > _COUNTED:
+        return ""
+    folder = path / array.path
+    there = {
+        f"{inside.relative_to(folder).as_posix()}/{name}".removeprefix("./")
+        for inside, names in _listed(folder)
+        for name in names
+    }
+    keys = map(array.metadata.encode_chunk_key, product(*map(range, counts)))
+    missing = sum(key not in there for key in keys)
+    if not missing:
+        return ""
+    what = counted(total, "shard" if array.shards else "chunk")
+    is_not = "is not" if missing == 1 else "are not"
+    return (
+        f"{missing} of its {what} {is_not} stored and read as {array.fill_value or 0}, "
+        "by the rule of Zarr; if the image is not empty there, it is not complete."
+    )
 
 
 def stamp(path: Path) -> str:
