@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,16 +16,19 @@ import pytest
 from example_models import cropping_model
 from large_images import ALL, CPU, SIZES, outputs, told, write_image
 from napari_unet.core import events
+from napari_unet.engine import file_prediction
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.cluster.jobs import ModelSource
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference import block_prediction, block_segmentation
 from napari_unet.engine.inference.steps import Step
 from napari_unet.engine.network.network import prepare
+from napari_unet.io import resumable_output
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.prediction_folder import KINDS, PredictionFolder
 from napari_unet.io.resumable_output import ResumableOutput
 from napari_unet.io.write_behind import WriteBehind
+from waiting import DEADLINE, until
 
 distributed = pytest.importorskip("distributed")
 executor_module = pytest.importorskip("napari_unet.engine.cluster.executor")
@@ -35,7 +39,6 @@ Pool: Any = pool_module.Pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from napari_unet.core.settings import Prediction
 
@@ -327,6 +330,57 @@ def test_what_hangs_is_begun_by_another_worker_too(
     assert_same(tmp_path / "many", tmp_path / "one")
 
 
+def test_a_file_whose_worker_hangs_is_begun_by_another_worker_too(
+    tmp_path: Path, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the first holds the lock of the file, and wakes up in the end."""
+    path, source = model_in(tmp_path), tmp_path / "in"
+    source.mkdir()
+    files = [source / f"{name}.tif" for name in "abc"]
+    for number, file in enumerate(files):
+        write_image(file, (70, 60), "yx", seed=number)
+    wakes, hung, woken = threading.Event(), [], []
+    predict, network = file_prediction.predict, worker_module._network
+
+    def hanging(*given: Any, **named: Any) -> Any:
+        if not hung:
+            hung.append(threading.current_thread())
+            wakes.wait(DEADLINE)
+            woken.append(True)
+        yield from predict(*given, **named)
+
+    def of_a_process(*given: Any) -> Any:
+        # here all workers are threads, and would wait for one lock
+        return *network(*given)[:2], threading.Lock()
+
+    monkeypatch.setattr(file_prediction, "predict", hanging)
+    monkeypatch.setattr(worker_module, "_network", of_a_process)
+    for name in ("_HUNG_S", "_UNKNOWN_S"):
+        monkeypatch.setattr(executor_module, name, 0.0)
+    kinds = (*KINDS, "table")
+    many = predictor(path, tmp_path / "many", client, kinds=kinds)
+    try:
+        done = told(predict_files(many, files), events.FilePredicted)
+        assert not woken
+    finally:
+        wakes.set()
+    assert sorted(Path(event.path).name for event in done) == [f.name for f in files]
+    assert [event.problem for event in done] == [None] * 3
+    # who wakes up writes the same once more
+    until(lambda: not (tmp_path / "many" / "unfinished").exists())
+    monkeypatch.undo()
+    list(predict_files(predictor(path, tmp_path / "one", kinds=kinds), files))
+    found, right = (
+        {
+            file.relative_to(tmp_path / out): file.read_bytes()
+            for file in (tmp_path / out).rglob("*")
+            if file.is_file() and file.name != "prediction.json"
+        }
+        for out in ("many", "one")
+    )
+    assert found == right
+
+
 def test_what_takes_long_does_not_go_to_all_workers() -> None:
     """Each further one has twice the time of the one before."""
     sending = executor_module._Sending.__new__(executor_module._Sending)
@@ -343,7 +397,8 @@ def test_what_takes_long_does_not_go_to_all_workers() -> None:
     step = Step("scale", 0)
     late = executor_module._SentStep(step, keys={"first"})
     sending._executor = Executor()
-    sending._took, sending._sent, sending._futures = {"scale": []}, {"first": late}, {}
+    sending._usual = executor_module.UsualTimes()
+    sending._sent, sending._futures = {"first": late}, {}
     sending._follow = lambda each, future: each.keys.add(f"twin-{len(sent)}")
     for now[0] in range(0, 6000, 100):
         sending._duplicate_slow()
@@ -389,6 +444,27 @@ def test_a_hole_is_told_and_no_zeros(tmp_path: Path, client: Any) -> None:
     next(p for p in work.rglob("c/1/*/*") if p.is_file()).unlink()
     with pytest.raises(OSError, match="is not there, although this part was written"):
         list(predictor(path, tmp_path / "one").events(file))
+
+
+def test_what_cannot_be_published_is_whole_for_other_outputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among them what the first command was to remove in the end."""
+    file, path = tmp_path / "a.zarr", model_in(tmp_path)
+    write_image(file, (100, 90), "yx")
+
+    def refuse(_: Path, target: Path) -> None:
+        raise OSError(f"{target}: cannot be written, the disk is away.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resumable_output, "move", refuse)
+        with pytest.raises(OSError, match="the disk is away"):
+            list(predictor(path, tmp_path / "two", kinds=("instances",)).events(file))
+    kinds = ("probabilities", "instances")
+    list(predictor(path, tmp_path / "two", kinds=kinds).events(file))
+    list(predictor(path, tmp_path / "one", kinds=kinds).events(file))
+    assert_same(tmp_path / "two", tmp_path / "one", kinds)
+    assert not (tmp_path / "two" / "unfinished").exists()
 
 
 def test_shards_are_written_at_once_and_hold_the_same(

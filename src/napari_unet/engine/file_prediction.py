@@ -23,7 +23,7 @@ from napari_unet.engine.inference.block_sizes import DEFAULT_SIZES
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.inference.steps import with_progress
 from napari_unet.io.export import write_image, write_labels, write_probabilities
-from napari_unet.io.images import check_finite, read_image, read_labels
+from napari_unet.io.images import check_finite, read_image, read_input, read_labels
 from napari_unet.io.names import split_number
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_basis import PredictionBasis
@@ -64,8 +64,10 @@ class FilePredictor:
     ModuleNotFoundError.
 
     With a `pool` its workers compute, and the network is the pool's. Without `by_steps`
-    an image that would be cut into blocks is skipped. `sent` has pixels and origin of
-    images whose files are on another computer, by a path that stands for each.
+    an image that would be cut into blocks is skipped. If it `waits` for nobody, it goes
+    on beside another process with the same settings that works on an image. `sent` has
+    pixels and origin of images whose files are on another computer, by a path that
+    stands for each.
     """
 
     network: Network
@@ -81,6 +83,7 @@ class FilePredictor:
     _: KW_ONLY
     pool: Pool | None = None
     by_steps: bool = True
+    waits: bool = True
     sent: Mapping[Path, SentImage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -105,11 +108,11 @@ class FilePredictor:
         FileExistsError
             If a result exists that is not to be replaced.
         BusyError
-            If another process works on it.
+            If another process works on it, and it `waits` for such.
         OSError
             If something cannot be read or written.
         """
-        with self.folder.at_work(file):
+        with self.folder.at_work(file, alone=self.waits):
             sent = self.sent.get(file)
             made = (
                 self.basis.provenance(file, axes)
@@ -121,7 +124,7 @@ class FilePredictor:
                 discard_if_complete(self.folder.unfinished(file))
                 yield FilePredicted(str(file), 0, 1.0, there=True)
                 return
-            image = read_image(file, axes) if sent is None else sent.image
+            image = read_input(file, axes) if sent is None else sent.image
             large = is_in_folder(split_number(file)[0]) or self._is_large(image)
             if large and not self.by_steps:
                 return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from napari_unet.core.text import printable, sentence
 from napari_unet.io.atomic import (
@@ -19,7 +20,7 @@ from napari_unet.io.atomic import (
     remove,
     remove_strays,
 )
-from napari_unet.io.folder_lock import Claim, locked
+from napari_unet.io.folder_lock import BusyError, Claim, locked
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.provenance import (
@@ -32,7 +33,6 @@ from napari_unet.io.remote import is_in_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from napari_unet.io.provenance import Provenance
@@ -139,8 +139,10 @@ class PredictionFolder:
         A ValueError or OSError of the block names it by its final name.
         """
         target = self.ready_target(file, kind)
-        temporary = self._waiting(kind) / target.name
-        make_folder(temporary.parent)
+        # of its own, as two may make it at a time; a killed one's is a stray
+        own = self._waiting(kind) / f".napari-unet-{uuid4().hex}.part"
+        temporary = own / target.name
+        make_folder(own)
         try:
             yield temporary
             note = self._note(target)
@@ -153,7 +155,8 @@ class PredictionFolder:
             kind_of = OSError if isinstance(error, OSError) else ValueError
             raise kind_of(said) from error
         finally:
-            for folder in (temporary.parent, temporary.parent.parent):
+            remove(own)
+            for folder in (own.parent, own.parent.parent):
                 with suppress(OSError):
                     folder.rmdir()
 
@@ -169,8 +172,12 @@ class PredictionFolder:
         """Return the folder of unfinished outputs of an image that take long."""
         return self.folder / UNFINISHED / image_name(file)
 
-    def at_work(self, file: Path) -> AbstractContextManager[None]:
+    @contextmanager
+    def at_work(self, file: Path, *, alone: bool = True) -> Iterator[None]:
         """Lock an image against other processes.
+
+        Not `alone`, it goes on beside one that has the lock: then both have to make the
+        same results, each of which appears as a whole.
 
         Raises
         ------
@@ -178,7 +185,13 @@ class PredictionFolder:
             On entering, if another one is working on it.
         """
         lock = f"napari-unet-{_short(image_name(file))}.lock"
-        return locked(self.folder / UNFINISHED / lock)
+        with ExitStack() as held:
+            try:
+                held.enter_context(locked(self.folder / UNFINISHED / lock))
+            except BusyError:
+                if alone:
+                    raise
+            yield
 
     @contextmanager
     def claimed(self, makes: Mapping[str, Any]) -> Iterator[Path]:

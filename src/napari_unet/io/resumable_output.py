@@ -240,13 +240,15 @@ class ResumableOutput:
         return array
 
     def publish(self, targets: Mapping[str, Path]) -> None:
-        """Rename the complete arrays by kind, and remove everything else."""
+        """Rename the complete arrays by kind, and remove everything else.
+
+        Nothing is removed before all are renamed. If that fails, or is killed, every
+        array that a recorded step has written is still there: for another selection of
+        outputs it would be taken for written.
+        """
         for kind in targets:
             self.done(f"complete-{kind}")
         self.end_run()  # a step that hung, and was repeated elsewhere, may still resume
-        for other in list(self.folder.iterdir()):
-            if other.is_dir() and other.name not in {"done", *targets}:
-                remove_at_once(other)
         for kind, target in targets.items():
             if self._path(kind, target).exists():
                 for half in self._path(kind, target).rglob("*.partial"):

@@ -23,7 +23,7 @@ from napari_unet.engine.cluster.worker import run_step
 from napari_unet.io.resumable_output import RunEndedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from distributed import Client, Future
 
@@ -130,12 +130,7 @@ class Dask:
 
     def send_elsewhere(self, late: _SentStep) -> Future | None:
         """Send a step to another worker too; None if there is no other."""
-        having = {
-            worker
-            for worker, keys in self._client.processing().items()
-            if not late.keys.isdisjoint(map(str, keys))
-        }
-        others = set(self._client.nthreads()) - having
+        others = others_than(self._client, late.keys)
         if not others:
             return None
         return self._client.submit(
@@ -144,7 +139,7 @@ class Dask:
             late.tile,
             job=self.job,
             key=_key(late.step),
-            workers=list(others),
+            workers=others,
             pure=False,
         )
 
@@ -195,7 +190,7 @@ class _Sending:
         self._futures: dict[str, Future] = {}
         self._count = 0  # so that of equals the first is first
         self._ended: SimpleQueue[Future] = SimpleQueue()
-        self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=50))
+        self._usual = UsualTimes()
 
     def outcomes(self) -> Iterator[tuple[Step | None, Event | None]]:
         """Send steps and yield their events until all are done."""
@@ -210,9 +205,8 @@ class _Sending:
                     for event in events:
                         yield done.step, event
                     self._ready.done(done.step)
-                    self._took[done.step.stage].append(
-                        self._executor.now() - done.began
-                    )
+                    took = self._executor.now() - done.began
+                    self._usual.add(done.step.stage, took)
                     yield done.step, None
             for future in ended:
                 if future.status != "finished":
@@ -327,15 +321,11 @@ class _Sending:
     def _duplicate_slow(self) -> None:
         """Send steps that take much longer than usual to another worker too.
 
-        All write the same bytes; which ends first is taken. Each has twice the time of
-        the one before, or what merely takes long would go to all workers.
+        All write the same bytes; which ends first is taken.
         """
         now = self._executor.now()
         for each in dict.fromkeys(self._sent.values()):
-            took = self._took[each.step.stage]
-            known = len(took) >= _KNOWN
-            most = max(_HUNG * median(took), _HUNG_S) if known else _UNKNOWN_S
-            if now - each.began > most * 2 ** (len(each.keys) - 1):
+            if self._usual.hangs(each.step.stage, now - each.began, len(each.keys)):
                 future = self._executor.send_elsewhere(each)
                 if future is not None:
                     self._follow(each, future)
@@ -380,6 +370,38 @@ class _ReadySteps:
 
     def _push(self, step: Step) -> None:
         heappush(self._heap, (self._order[step.name], step))
+
+
+class UsualTimes:
+    """How long work takes, by its kind; tells what hangs."""
+
+    def __init__(self) -> None:
+        self._took: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=50))
+
+    def add(self, kind: str, seconds: float) -> None:
+        """Note how long it took from its sending to its end."""
+        self._took[kind].append(seconds)
+
+    def hangs(self, kind: str, seconds: float, sent: int) -> bool:
+        """Whether to send it to one more worker, after so long and so many of them.
+
+        Each has twice the time of the one before, or what merely takes long would go to
+        all workers.
+        """
+        took = self._took[kind]
+        known = len(took) >= _KNOWN
+        most = max(_HUNG * median(took), _HUNG_S) if known else _UNKNOWN_S
+        return seconds > float(most * 2 ** (sent - 1))
+
+
+def others_than(client: Client, keys: Collection[str]) -> list[str]:
+    """Return the workers that were sent none of some work, given by its keys."""
+    having = {
+        worker
+        for worker, sent in client.processing().items()
+        if not set(keys).isdisjoint(map(str, sent))
+    }
+    return sorted(set(client.nthreads()) - having)
 
 
 def check_scheduler(future: Future) -> None:

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any
 from distributed import KilledWorker
 
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits, Waits
-from napari_unet.engine.cluster.executor import check_scheduler
+from napari_unet.engine.cluster.executor import (
+    UsualTimes,
+    check_scheduler,
+    others_than,
+)
 from napari_unet.engine.cluster.worker import run_file
 from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.atomic import remove
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
 
 _AHEAD = 2  # for each thread of a worker
 _END_S, _POLL_S = 30.0, 0.2  # as in `executor`
+# After so long Dask sends elsewhere what a worker has of which nothing is heard.
+_SILENT_S = 300.0
 
 
 @dataclass(slots=True)
@@ -84,6 +90,16 @@ def _events(file: Path, found: tuple[Event, ...] | Exception) -> Sequence[Event]
     return [FilePredicted(str(file), 0, 0.0, problem_of(file, found))]
 
 
+@dataclass(eq=False, slots=True)
+class _SentFile:
+    """A file that was sent, perhaps to several workers."""
+
+    number: int
+    file: Path
+    began: float
+    futures: dict[str, Future] = field(default_factory=dict)
+
+
 class _Files:
     """Files that are sent to workers, and their futures."""
 
@@ -93,10 +109,13 @@ class _Files:
         self._client = client
         self._job = job
         self._left = deque(files)
-        self._sent: dict[str, tuple[int, Path, Future]] = {}
+        self._sent: dict[str, _SentFile] = {}
         self._back: SimpleQueue[Future] = SimpleQueue()
         self._ended_workers: set[int] = set()  # numbers of files
+        # numbers of files that a worker which hangs may have locked
+        self._again: set[int] = set()
         self._put_off = 0  # in succession, as other processes work on them
+        self._usual = UsualTimes()
 
     def ended(self) -> Iterator[tuple[int, Path, Any]]:
         """Send files; yield each with its result or error.
@@ -105,20 +124,24 @@ class _Files:
         """
         while self._left or self._sent:
             self._top_up()
+            self._duplicate_slow()
             future = self._next()
             if future is None:
-                number, file, _ = next(iter(self._sent.values()))
-                yield number, file, None
+                each = next(iter(self._sent.values()))
+                yield each.number, each.file, None
                 continue
-            number, file, _ = self._sent.pop(future.key)
             check_scheduler(future)
+            each = self._take(future)
+            number, file, took = each.number, each.file, monotonic() - each.began
             if future.status == "lost":
+                self._again.add(number)
                 self._left.append((number, file))  # with its worker
                 continue
             error = future.exception() if future.status == "error" else None
             if isinstance(error, KilledWorker) and number not in self._ended_workers:
                 # another one on the same worker may have ended it
                 self._ended_workers.add(number)
+                self._again.add(number)
                 self._left.append((number, file))
                 continue
             if isinstance(error, RunEndedError):
@@ -130,10 +153,14 @@ class _Files:
             found = future.result() if error is None else error
             self._put_off = self._put_off + 1 if found == "busy" else 0
             if found == "busy":
+                if took > _SILENT_S:
+                    self._again.add(number)  # what Dask itself sent a second time
                 self._left.append((number, file))
                 if self._put_off >= len(self._left) + len(self._sent):
                     self._put_off = 0
                     sleep(_POLL_S)  # only such are left
+            else:
+                self._usual.add("file", took)
             yield number, file, found
 
     def stop(self) -> None:
@@ -145,23 +172,58 @@ class _Files:
         while self._sent and monotonic() < until:
             future = self._next()
             if future is not None:
-                del self._sent[future.key]
-        self._client.cancel([future for _, _, future in self._sent.values()])
+                self._sent.pop(future.key).futures.pop(future.key)
+        self._client.cancel([each.futures[key] for key, each in self._sent.items()])
 
     def _top_up(self) -> None:
         width = _AHEAD * max(sum(self._client.nthreads().values()), 1)
-        batch = [
-            self._left.popleft()
-            for _ in range(min(width - len(self._sent), len(self._left)))
-        ]
+        room = width - len(set(map(id, self._sent.values())))
+        batch = [self._left.popleft() for _ in range(min(room, len(self._left)))]
         if not batch:
             return
         futures = self._client.map(
-            run_file, [file for _, file in batch], job=self._job, pure=False, retries=0
+            run_file,
+            [file for _, file in batch],
+            [number in self._again for number, _ in batch],
+            job=self._job,
+            pure=False,
+            retries=0,
         )
         for (number, file), future in zip(batch, futures, strict=True):
-            self._sent[future.key] = number, file, future
-            future.add_done_callback(self._back.put)
+            self._follow(_SentFile(number, file, monotonic()), future)
+
+    def _duplicate_slow(self) -> None:
+        """Send files that take much longer than usual to another worker too.
+
+        Both write the same, each result as a whole; which ends first is taken.
+        """
+        for each in {id(one): one for one in self._sent.values()}.values():
+            sent = len(each.futures)
+            if not self._usual.hangs("file", monotonic() - each.began, sent):
+                continue
+            if others := others_than(self._client, each.futures):
+                future = self._client.submit(
+                    run_file,
+                    each.file,
+                    True,
+                    job=self._job,
+                    workers=others,
+                    pure=False,
+                )
+                self._follow(each, future)
+
+    def _follow(self, each: _SentFile, future: Future) -> None:
+        self._sent[future.key], each.futures[future.key] = each, future
+        future.add_done_callback(self._back.put)
+
+    def _take(self, future: Future) -> _SentFile:
+        """Return the file that ended; its duplicates are cancelled."""
+        each = self._sent[future.key]
+        for key, other in each.futures.items():
+            del self._sent[key]
+            if key != future.key:
+                self._client.cancel([other])
+        return each
 
     def _next(self) -> Future | None:
         try:

@@ -184,8 +184,12 @@ def run_step(
     return tuple(_joined(events))
 
 
-def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
+def run_file(
+    file: Path, again: bool = False, *, job: FilesJob
+) -> tuple[Event, ...] | str:
     """Predict an image that fits into memory.
+
+    If it was sent before, `again`, the lock of a worker that hangs is no obstacle.
 
     Returns
     -------
@@ -207,6 +211,7 @@ def run_file(file: Path, *, job: FilesJob) -> tuple[Event, ...] | str:
         job.model.stamp,
         job.channel,
         by_steps=False,
+        waits=not again,
     )
     events: list[Event] = []
     try:
