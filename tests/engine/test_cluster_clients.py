@@ -267,6 +267,37 @@ def test_a_worker_that_hangs_from_the_beginning_is_told(
             os.kill(victim, signal.SIGCONT)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+@pytest.mark.usefixtures("importable")
+def test_ctrl_c_in_a_terminal_is_answered_by_one_sentence(tmp_path: Path) -> None:
+    """There the workers get the signal, too."""
+    write_image(tmp_path / "a.zarr", (700, 700), "yx")
+    model = tmp_path / "model.safetensors"
+    save_model(cropping_model(2), model)
+    command = [sys.executable, "-m", "napari_unet.cli.main", "predict", str(model)]
+    command += [str(tmp_path / "a.zarr"), "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        [*command, "--tile", "16", "--cluster", "local:1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    try:
+        first = process.stderr.readline()
+        until((tmp_path / "out" / "unfinished" / "a" / "run").exists)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=DEADLINE)
+    finally:
+        process.kill()
+    assert (process.returncode, first) == (130, "local:1: 1 worker on cpu\n")
+    assert told == (
+        "interrupted; 0 of 1 image is done, and the same command goes on with the "
+        "others.\n"
+    )
+
+
 DRIVER = """
 import os, signal, sys
 from pathlib import Path

@@ -6,9 +6,12 @@ import asyncio
 import json
 import logging
 import os
+import signal
+import sys
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Any
@@ -50,6 +53,8 @@ _WATCHED = {
     "distributed.admin.system-monitor.interval": "5s",
     "distributed.admin.tick.interval": "1s",
 }
+# Above all levels of messages.
+_SILENT = logging.CRITICAL + 1
 # Any free port, which others of this machine may not take before.
 _DASHBOARD = "127.0.0.1:0"
 _HERE = {"localhost", "127.0.0.1", "::1", "inproc"}
@@ -91,6 +96,7 @@ def connected(
         **_ENVIRONMENT,
     }
     settings = {"distributed.nanny.pre-spawn-environ": environment, **_WATCHED}
+    _quieten()
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(settings))
         try:
@@ -100,6 +106,37 @@ def connected(
                 raise ValueError(f"--cluster-options: {error}.") from error
             raise
         yield client
+
+
+def _quieten() -> None:
+    """Keep from the terminal what Dask says of an end that we tell in a sentence.
+
+    For good: its threads may say it after they were told to end. ``python -X dev``
+    shows it.
+    """
+    if not sys.flags.dev_mode:
+        logging.getLogger("asyncio").setLevel(_SILENT)
+        # this handler writes for all of its loggers, and for those of tornado
+        for handler in logging.getLogger("distributed").handlers:
+            handler.setLevel(_SILENT)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Begin processes that Ctrl-C does not reach: we end them.
+
+    The terminal sends it to all processes, and each would print where it was. Threads
+    that are begun meanwhile, as the one that begins the processes, keep it from them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it allows the signal to what begins it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def note_of(cluster: Cluster) -> str:
@@ -173,10 +210,9 @@ def _address_in(file: Path) -> str:
 
 def _made(cluster: Cluster, given: dict[str, Any]) -> Any:
     """Return the cluster, whose workers begin."""
-    if cluster.kind == "local":
-        return _local(cluster, given)
-    if cluster.kind == "cuda":
-        return _on_gpus(cluster, given)
+    if cluster.kind in {"local", "cuda"}:
+        with _undisturbed():
+            return {"local": _local, "cuda": _on_gpus}[cluster.kind](cluster, given)
     if cluster.kind in QUEUES:
         return _in_queue(cluster, given)
     if cluster.kind == "srun":
@@ -200,7 +236,7 @@ def _local(cluster: Cluster, given: dict[str, Any]) -> Any:
         "memory_limit": memory,
         "host": "127.0.0.1",
         "dashboard_address": _DASHBOARD,
-        "silence_logs": logging.ERROR,
+        "silence_logs": _SILENT,
     }
     return LocalCluster(**{**usual, **given})
 
@@ -226,7 +262,7 @@ def _on_gpus(cluster: Cluster, given: dict[str, Any]) -> Any:
         options = {
             "nthreads": 1,
             "memory_limit": MEMORY_LIMIT // count,
-            "silence_logs": logging.ERROR,
+            "silence_logs": _SILENT,
             **given,
         }
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
