@@ -427,6 +427,44 @@ def test_training_resumes_to_the_same_model(data: Path, tmp_path: Path) -> None:
         np.testing.assert_array_equal(weight, second.weights[name])
 
 
+def test_what_has_changed_since_the_checkpoint_is_told(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kind in ("images", "labels"):
+        shutil.copytree(data / kind, tmp_path / kind)
+    labels = tmp_path / "labels" / "field0.tif"
+    where = [str(tmp_path / "images"), str(tmp_path / "labels")]
+    given = [*SMALL, "--labels", "instances", "--validation", "none"]
+    output = ["--output", str(tmp_path / "m.safetensors")]
+
+    def told(steps: int, *more: str, packed: bool = False) -> list[str]:
+        budget = ["--steps", str(steps)]
+        source = [*where, *given]
+        if packed:
+            bundle = str(tmp_path / "b.zip")
+            assert main(["bundle", *source, *more, *budget, "--output", bundle]) == 0
+            source, more = [bundle], ()
+        capsys.readouterr()
+        assert main(["train", *source, *budget, *output, "--resume", *more]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        return [line for line in lines if line.startswith("it goes on from a check")]
+
+    assert main(["train", *where, *given, "--steps", "1", *output]) == 0
+    assert told(1) == []
+    (line,) = told(2, "--momentum", "0.8")
+    assert line.endswith("settings: momentum 0.8 (before 0.9), steps 2 (before 1).")
+    # from a bundle it is the same
+    assert told(2, "--momentum", "0.8", packed=True) == []
+    swapped = tifffile.imread(labels)[::-1]
+    tifffile.imwrite(labels, np.ascontiguousarray(swapped))
+    (line,) = told(2, "--momentum", "0.8", packed=True)
+    assert line.endswith("the same as before: the annotation.")
+    image = tifffile.imread(tmp_path / "images" / "field1.tif")
+    tifffile.imwrite(tmp_path / "images" / "field1.tif", image + 1)
+    (line,) = told(2, "--momentum", "0.8")
+    assert line.endswith("the same as before: images with other pixels: field1.")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 @pytest.mark.parametrize("sent", ["SIGTERM", "SIGHUP"])
 def test_a_training_that_is_asked_to_end_goes_on_later(

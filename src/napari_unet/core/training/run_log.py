@@ -59,6 +59,8 @@ class PackedAnnotation:
         if annotation.finished is not None:
             unlabelled = annotation.finished & (labels == UNKNOWN)
             labels = np.where(unlabelled, labels.dtype.type(BACKGROUND), labels)
+        # the same labels are the same copy, from whatever file they come
+        labels = labels.astype(np.min_scalar_type(int(labels.max(initial=0))))
         return cls(
             zlib.compress(labels.tobytes(), _FAST),
             labels.dtype,
@@ -154,7 +156,7 @@ class Recorder:
         for of, known in self.known:
             digest.update(f"{of.t} {of.z} {of.shape}".encode())
             if isinstance(known, PackedAnnotation):
-                classes = sorted(known.class_of.items())
+                classes = sorted((i, k) for i, k in known.class_of.items() if k != 1)
                 digest.update(f"{known.dtype} {known.classes} {classes}".encode())
                 digest.update(known.packed)
         return digest.digest()

@@ -99,7 +99,7 @@ class Course:
         self._legs: list[Leg] = []
         self._members: list[Model] = []
         self._run: TrainingRun | None = None
-        self._finishing = False
+        self._finishing = self._told = False
         self._waiting: list[tuple[Field, Annotation, Box | None]] = []
 
     @property
@@ -289,7 +289,7 @@ class Course:
                     seconds_left=event.seconds_left + later * each,
                 )
             elif isinstance(event, TrainingStarted):
-                again = number > 0  # shown once
+                again, self._told = self._told, True  # shown once
                 yield replace(
                     event,
                     notes=() if again else event.notes,

@@ -63,6 +63,7 @@ class Prepared:
     device: torch.device
     precision: Precision
     team: Alone = ALONE
+    resumed: ModelCard | None = None  # card of the checkpoint that it goes on from
 
 
 def prepare_training(
@@ -101,8 +102,7 @@ def prepare_training(
     module = _network(card, start, where, resumed=resume is not None)
     team.synchronise_norms(module)
     state = TrainingState(card, module)
-    if resume is not None:
-        _resume(state, resume)
+    resumed = None if resume is None else _resume(state, resume)
     parted = _part(state, examples, objective, fold, parts)
     objective.learn(parted, where)
     return Prepared(
@@ -121,6 +121,7 @@ def prepare_training(
         device=where,
         precision=how,
         team=team,
+        resumed=resumed,
     )
 
 
@@ -266,7 +267,8 @@ def _network(
     return module.to(device)
 
 
-def _resume(state: TrainingState, path: str | Path) -> None:
+def _resume(state: TrainingState, path: str | Path) -> ModelCard:
+    """Restore the state of a checkpoint; return its card."""
     checkpoint = load_checkpoint(path)
     card = checkpoint.model.card
     other_task = card.training.task != state.card.training.task
@@ -289,6 +291,7 @@ def _resume(state: TrainingState, path: str | Path) -> None:
             f"{path}: the state of its training is damaged ({reason(error)}); start "
             "from it with --init."
         ) from error
+    return card
 
 
 def _common_size(

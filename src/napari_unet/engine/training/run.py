@@ -15,6 +15,7 @@ from napari_unet.core.events import (
     TrainingStarted,
 )
 from napari_unet.core.images.rescaling import ScaledField
+from napari_unet.core.training.resumption import changes, is_another_recipe
 from napari_unet.core.training.run_log import Recorder, RunLog
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.engine.network.network import prepare as make_ready
@@ -48,6 +49,10 @@ if TYPE_CHECKING:
     from napari_unet.engine.training.corrections import FieldKey
     from napari_unet.engine.training.preparation import Prepared
     from napari_unet.engine.training.team import Alone
+
+
+# Behind the fingerprint of the data, if a part was learnt from other data or settings.
+_HAD_OTHERS = b"+"
 
 
 class TrainingRun:
@@ -99,6 +104,7 @@ class TrainingRun:
         self._timetable = timetable
         self._recorder = Recorder()
         self._log_problem: str | None = None
+        self._changes: tuple[str, ...] = ()  # since the checkpoint
         self._fingerprints: tuple[str, ...] = ()
         self.clock = clock or Stopwatch()
         self._loop: TrainingLoop | None = None
@@ -156,20 +162,29 @@ class TrainingRun:
         """
         state, now = prepared.state, self._recorder.fingerprint()
         self._fingerprints = tuple(record.sha256 for record in state.card.images)
-        begun = state.learnt
+        begun, had_others = state.learnt[: len(now)], state.learnt[len(now) :]
         state.learnt = now
-        if self._resume is None:
+        if (before := prepared.resumed) is None:
             return
+        # of a training that was corrected there is none
+        other = begun != now if begun else None
+        self._changes = changes(before, state.card, annotation=other)
         went_on = f"it was interrupted and went on after step {state.record.step}"
-        parent = read_card(self._resume).parent
-        if begun != now or len(state.progress) != state.record.step:
+        if had_others:
+            self._log_problem = f"{went_on}, and had had other annotation or settings"
+        elif is_another_recipe(before.training, state.card.training):
+            self._log_problem = f"{went_on} with other settings"
+        elif begun != now or len(state.progress) != state.record.step:
             self._log_problem = (
                 f"{went_on} with other annotation, or from a checkpoint without "
                 "a record of its data"
             )
-            state.learnt = b""  # nor if it is interrupted again
-        elif parent is not None and self._start is None:
-            self._log_problem = f"{went_on}, when {parent}, its start, was not named"
+        elif before.parent is not None and self._start is None:
+            named = f"when {before.parent}, its start, was not named"
+            self._log_problem = f"{went_on}, {named}"
+            return
+        if self._log_problem is not None:
+            state.learnt += _HAD_OTHERS  # nor if it is interrupted again
 
     @property
     def log(self) -> RunLog:
@@ -256,7 +271,7 @@ class TrainingRun:
             self._team.describe(prepared.device),
             prepared.precision,
             prepared.training_set.validation,
-            prepared.state.card.notes,
+            (*prepared.state.card.notes, *self._changes),
             prepared.state.card.training.decisions,
             self._settings.ndim,
         )

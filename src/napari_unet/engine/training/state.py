@@ -66,7 +66,7 @@ class TrainingState:
         # as in a `Timetable`; of all steps, also those before a resume
         self.progress: list[float] = []
         self.validated: list[int] = []
-        # fingerprint of the data at the start
+        # fingerprint of the data at the start; longer if others were learnt before
         self.learnt = b""
 
     def average(self, memory: float) -> None:
