@@ -6,9 +6,11 @@ import io
 import json
 import os
 import socket
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import pytest
 import tifffile
 
 import team_runs
+from napari_unet.cli import reporting
 from napari_unet.cli.main import main
 from napari_unet.cli.reporting import Reporter
 from napari_unet.cli.stopping import Stopped
@@ -355,7 +358,7 @@ def test_a_host_may_name_the_program(remote: Path) -> None:
 @pytest.fixture
 def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("NAPARI_UNET_JOBS", str(tmp_path / "jobs"))
-    monkeypatch.setattr(ServedJob, "begin", lambda self, ask: self.order("resume"))
+    monkeypatch.setattr(ServedJob, "begin", lambda self, *_: self.order("resume"))
     return tmp_path / "jobs"
 
 
@@ -467,12 +470,111 @@ def test_a_queue_that_cannot_be_asked_has_its_jobs_still(
         job.begin(Ask(job=JOB, queue=" "))
 
 
-def test_only_its_own_computer_knows_whether_a_job_is_there(tmp_path: Path) -> None:
+def begun_on(job: ServedJob, host: str, age: float | None) -> None:
+    """Write of a job on which computer it is, and when it gave a sign of life."""
+    note = {"pid": os.getpid(), "began": 0.0, "host": host, "pulse": "pulse-1"}
+    (job.folder / "process.json").write_text(json.dumps(note))
+    if age is not None:
+        pulse = job.folder / "pulse-1"
+        pulse.touch()
+        os.utime(pulse, (time() - age,) * 2)
+
+
+@pytest.mark.parametrize(
+    ("host", "age", "is_there"),
+    [
+        ("another", 30.0, True),
+        ("another", 1000.0, False),
+        ("another", None, False),
+        (socket.gethostname(), 30.0, False),
+    ],
+)
+def test_a_job_of_another_node_is_there_while_it_gives_signs_of_life(
+    tmp_path: Path, host: str, age: float | None, is_there: bool
+) -> None:
     job = ServedJob(tmp_path)
-    for host, is_there in (("another", True), (socket.gethostname(), False)):
-        note = {"pid": os.getpid(), "began": 0.0, "host": host}
-        (tmp_path / "process.json").write_text(json.dumps(note))
-        assert job.alive() == is_there
+    begun_on(job, host, age)
+    assert job.alive() == is_there
+    assert {path.name for path in tmp_path.iterdir()} <= {"process.json", "pulse-1"}
+
+
+def test_that_a_job_of_another_node_has_ended_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(served_job, "_ASK_QUEUE", 0.0)
+    job = written(tmp_path / "job", *lines(STEPS[0]))
+    begun_on(job, "another", 1000.0)
+    *_, (end, _) = job.follow(0, lambda: False)
+    assert end["error"] == "FarJobEnded"
+    here = socket.gethostname()
+    assert end["sentence"] == (
+        f"The job on another has ended unexpectedly: {here} has seen no sign of life "
+        "of it for 120 s."
+    )
+
+
+def test_a_job_of_a_dead_node_is_begun_again_and_who_still_runs_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAPARI_UNET_JOBS", str(tmp_path))
+    job = written(tmp_path / JOB, *lines(*STEPS[:2]))
+    job.bundle.touch()
+    begun_on(job, "another", 1000.0)
+    orders = job.folder / "orders"
+    old = Reporter(job.folder / "events.jsonl", orders, job.folder / "pulse-1")
+    begun: list[list[str]] = []
+    run = subprocess.Popen
+
+    def start(given: list[str], **how: Any) -> Any:
+        begun.append(given)
+        return run([sys.executable, "-c", ""], **how)
+
+    monkeypatch.setattr(served_job.subprocess, "Popen", start)
+    monkeypatch.setattr(ServedJob, "asked", None)
+    with old.reported():
+        assert old.order() == ""
+        until(lambda: time() - (job.folder / "pulse-1").stat().st_mtime < 500)
+        begun_on(job, "another", 1000.0)  # then nothing is heard of it
+        again = receive(Ask(job=JOB), io.BytesIO())
+        assert old.order() == "cancel"
+        old.say(STEPS[2])
+    until(lambda: not again.alive())
+    (command,) = begun
+    pulse = Path(command[command.index("--pulse") + 1])
+    assert [p.name for p in job.folder.glob("pulse-*")] == [pulse.name] != ["pulse-1"]
+    written_lines = (job.folder / "events.jsonl").read_text().splitlines()
+    told = [json.loads(line) for line in written_lines]
+    assert told[:2] == lines(*STEPS[:2])
+    (notice,) = told[2:]
+    assert notice["event"] == "Notice"
+    assert "no sign of life of it for 120 s. It is begun again on" in notice["sentence"]
+
+
+def test_a_job_gives_signs_of_life_until_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "_PULSE_S", 0.01)
+    pulse = tmp_path / "pulse-1"
+    pulse.touch()
+    os.utime(pulse, (0, 0))
+    with Reporter(tmp_path / "events", tmp_path / "orders", pulse).reported():
+        until(lambda: pulse.stat().st_mtime > 0)
+        os.utime(pulse, (0, 0))
+        until(lambda: pulse.stat().st_mtime > 0)
+    assert not pulse.exists()
+
+
+def test_what_connections_that_were_cut_left_of_bundles_goes(jobs: Path) -> None:
+    old, new = (jobs / (2 * name) for name in ("0123456789abcdee", "0123456789abcdec"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / f".napari-unet-{'0' * 32}.part").write_bytes(b"half")
+    for path in (old, *old.iterdir()):
+        os.utime(path, (0, 0))
+    with pytest.raises(EOFError):
+        receive(Ask(job=JOB, size=100), io.BytesIO(b"short"))
+    assert sorted(p.name for p in jobs.iterdir()) == sorted([JOB, new.name])
+    assert list(new.iterdir())
 
 
 def test_events_of_a_job_that_is_begun_again_are_counted_on(

@@ -24,7 +24,7 @@ def main() -> None:
         version=__version__, device="cpu", free=2**40, host=socket.gethostname()
     )
     _send(hello)
-    ServedJob.begin = lambda self, ask: None  # type: ignore[method-assign]
+    ServedJob.begin = lambda self, ask, death="": None  # type: ignore[method-assign]
     ask = Ask.model_validate(from_line(sys.stdin.buffer.readline()))
     receive(ask, sys.stdin.buffer)
     _send(File(file="model", size=_MODEL), bytes(_MODEL))

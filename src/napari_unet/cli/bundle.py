@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    for name in ("resume", "on", "queue", "events", "orders"):
+    for name in ("resume", "on", "queue", "events", "orders", "pulse"):
         if getattr(options, name):
             raise ValueError(f"--{name} is for train: a bundle is only written.")
     check_replaceable(options.output)

@@ -135,6 +135,8 @@ def remote_options(
         type=Path,
         help=f"do what is written in this file meanwhile: {orders}",
     )
+    # for `serve`, which made the file: renew its time, and end when it is removed
+    parser.add_argument("--pulse", type=Path, help=argparse.SUPPRESS)
 
 
 def labels_option(parser: argparse.ArgumentParser) -> None:

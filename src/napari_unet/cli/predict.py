@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from napari_unet.cli import remote
@@ -26,6 +24,7 @@ from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.starters import AUTO
 from napari_unet.io.bundle import Bundle, is_bundle
+from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import find
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
@@ -36,6 +35,7 @@ from napari_unet.io.remote import url_of
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_unet.core.model import ModelCard
     from napari_unet.engine.file_prediction import FilePredictor
@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
     if options.on is None and options.queue is not None:
         raise ValueError("--queue is the queue of the computer that --on names.")
-    reporter = Reporter(options.events, options.orders)
+    reporter = Reporter(options.events, options.orders, options.pulse)
     with reporter.reported():
         if not is_bundle(options.model):
             return _run(options, reporter)
@@ -111,10 +111,10 @@ def run(options: argparse.Namespace) -> int:
         if options.images:
             raise ValueError(f"{options.model}: a bundle has its own images.")
         bundle = Bundle(options.model)
-        with TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             if bundle.record.asked is not None:
-                return _asked(options, bundle, Path(folder), reporter)
-            options.model, options.images = bundle.unpack(Path(folder))
+                return _asked(options, bundle, folder, reporter)
+            options.model, options.images = bundle.unpack(folder)
             return _run(options, reporter)
 
 

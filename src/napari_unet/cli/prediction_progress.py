@@ -15,6 +15,7 @@ from napari_unet.core.events import (
     FileBegun,
     FilePredicted,
     FileWaits,
+    Notice,
     PredictionFinished,
     TileDone,
 )
@@ -98,6 +99,8 @@ class Batch:
                         "tile": list(event.output),
                         "seconds": round(event.seconds, 3),
                     }
+                elif isinstance(event, Notice):
+                    self._line.say(event.sentence)
                 elif isinstance(event, FileWaits) and event.path not in waited:
                     waited.add(event.path)
                     self._line.say(f"{name}: waits for another run that works on it")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -18,12 +16,14 @@ from napari_unet.core.events import ModelSaved
 from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.io.atomic import atomic
 from napari_unet.io.bundle import write_bundle
+from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import read_json
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from napari_unet.cli.training_source import Source
     from napari_unet.core.events import Event
@@ -35,15 +35,16 @@ def run(options: argparse.Namespace) -> int:
     """Train on another computer, or follow a training that runs there."""
     from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 
-    _check_here(options, ("json", "events", "orders"))
+    _check_here(options, ("json", "events", "orders", "pulse"))
     line, path = ProgressLine(), _note_of(options.output)
-    note = _read(path, options) if options.resume else None
+    note = _read(path, options, line) if options.resume else None
     source = source_of(options) if note is None else None
     saved: ModelSaved | None = None
     # beside the model, where there is room for both
     where = options.output.absolute().parent
-    with TemporaryDirectory(dir=where, prefix=".napari-unet-far-") as between:
-        bundle = None if source is None else _bundle(source, Path(between), line)
+    with temporary_folder(where, ".napari-unet-far-") as between:
+        bundle = None if source is None else _bundle(source, between, line)
+
         if note is None:
             note = RemoteRun(
                 where=options.on, job=uuid4().hex, queue=options.queue or ""
@@ -51,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         job = RemoteJob(
             note,
             options.output,
-            Path(between) / "preview.safetensors",
+            between / "preview.safetensors",
             options.device or "auto",
         )
         begun = partial(_keep, note, path)
@@ -98,7 +99,8 @@ def predict(
     from napari_unet.engine.remote_job import RemoteError
     from napari_unet.engine.remote_prediction import RemotePredictor
 
-    _check_here(options, ("cluster", "cluster_options", "upload", "events", "orders"))
+    here = ("cluster", "cluster_options", "upload", "events", "orders", "pulse")
+    _check_here(options, here)
     line, folder = ProgressLine(), PredictionFolder(options.output, kinds)
     predictor = RemotePredictor(model, basis, folder, options.on, options.queue or "")
     events = predictor.predict_files(
@@ -163,7 +165,8 @@ def _goes_on(note: RemoteRun, path: Path) -> bool:
         return False
 
 
-def _read(path: Path, options: argparse.Namespace) -> RemoteRun:
+def _read(path: Path, options: argparse.Namespace, line: ProgressLine) -> RemoteRun:
+    """Read which job there it is; say that it learns what was sent."""
     try:
         note = RemoteRun.model_validate(read_json(path))
     except FileNotFoundError:
@@ -171,4 +174,8 @@ def _read(path: Path, options: argparse.Namespace) -> RemoteRun:
             f"{options.output}: no training of it goes on elsewhere, {path} is not "
             "there."
         ) from None
+    line.say(
+        f"{options.output}: the training goes on with the images, labels and settings "
+        "that were sent; those that are given now are not looked at."
+    )
     return note.replace(where=options.on)

@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--queue is the queue of the computer that --on names.")
     member = this_member()
     leads = member is None or member.rank == 0
-    heard = (options.events, options.orders) if leads else (None, None)
+    heard = (options.events, options.orders, options.pulse) if leads else (None, None)
     reporter = Reporter(*heard)
     with reporter.reported():
         return _run(options, member, reporter)

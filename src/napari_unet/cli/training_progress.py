@@ -63,6 +63,8 @@ def follow_events(
                 line.show(text, event.progress, event.seconds_left)
             elif isinstance(event, events.Judging):
                 line.show("judging the model", 1.0)
+            elif isinstance(event, events.Notice):
+                line.say(event.sentence)
             elif isinstance(event, events.ValidationDone):
                 score = f"  validation {event.score.words}"
             yield event

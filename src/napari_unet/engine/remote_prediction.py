@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from errno import ENOSPC
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -18,7 +16,8 @@ from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import atomic, make_folder, remove
 from napari_unet.io.bundle import write_images
-from napari_unet.io.images import read_image
+from napari_unet.io.folder_lock import temporary_folder
+from napari_unet.io.images import read_image, read_input
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import UNFINISHED, distinct_files
 from napari_unet.io.provenance import read_provenance
@@ -28,6 +27,7 @@ from napari_unet.io.remote_results import place_results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Image
@@ -141,7 +141,7 @@ class _Run:
         if not kinds:
             return None
         self._kinds[file] = kinds
-        return AskedFile.of(file, read_image(file, self._axes), made.stamp)
+        return AskedFile.of(file, read_input(file, self._axes), made.stamp)
 
     def _asked_of(self, rows: Iterable[AskedFile]) -> AskedPrediction:
         basis = self._of.basis
@@ -171,8 +171,8 @@ class _Run:
     def _sent(self, rows: dict[Path, AskedFile]) -> Generator[Event | None, None, None]:
         """Send images, and take in what comes of them."""
         make_folder(self._note.parent)
-        with TemporaryDirectory(dir=self._note.parent, prefix="napari-unet-far-") as at:
-            bundle = Path(at) / "bundle.zip"
+        with temporary_folder(self._note.parent) as at:
+            bundle = at / "bundle.zip"
             while rows:
                 read: list[Path] = []
                 try:
@@ -212,9 +212,9 @@ class _Run:
         names = {row.name: k for k, row in enumerate(note.asked.files)}
         wanted = {str(absolute(file)): file for file in self._kinds}
         left = {k: wanted[p] for k, p in enumerate(note.files) if p in wanted}
-        with TemporaryDirectory(prefix="napari-unet-far-") as come:
+        with temporary_folder() as come:
             device = self._of.basis.settings.device
-            job = RemoteJob(note, Path(come), device=device)
+            job = RemoteJob(note, come, device=device)
             running = remote_events(
                 job, bundle, self._wanted, self._say, lambda: self._keep(note)
             )

@@ -14,21 +14,24 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import psutil
 from platformdirs import user_data_path
 
 from napari_unet import __version__
-from napari_unet.core.event_codec import from_line, to_line
+from napari_unet.core.event_codec import encode, from_line, to_line
+from napari_unet.core.events import Notice
 from napari_unet.core.remote_messages import End, File, Hello
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import STRAY_S, atomic, remove, remove_strays
 from napari_unet.io.bundle import Bundle
+from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import PredictionFolder
@@ -42,8 +45,12 @@ if TYPE_CHECKING:
     from napari_unet.core.remote_messages import Ask, Order
     from napari_unet.io.asked_prediction import AskedPrediction
 
-# Seconds between two looks for events, and between two questions to a queue.
+# Seconds between two looks for events, and between two questions to a queue or for a
+# sign of life.
 _LOOK, _ASK_QUEUE = 0.1, 10.0
+# Seconds without a sign of life after which a job on another computer has ended: of one
+# that runs one comes every ten, and a network disk may show it a minute later.
+_SILENT_S = 120.0
 # Seconds that a process has to end after its last word.
 _GOODBYE = 20.0
 # Copied at once, in bytes.
@@ -71,7 +78,8 @@ def hello() -> Hello:
 def receive(ask: Ask, source: BinaryIO) -> ServedJob:
     """Take in the bundle of a new job, and begin it; or find one that is there.
 
-    One that was ended before its time goes on from its checkpoint.
+    One that was ended before its time goes on from its checkpoint, and its events say
+    so if it could not itself.
 
     Raises
     ------
@@ -83,8 +91,9 @@ def receive(ask: Ask, source: BinaryIO) -> ServedJob:
         if not job.bundle.is_file():
             raise NoJobError(f"{socket.gethostname()} has no such job any more.")
         if not job.alive() and not job.over():
-            job.begin(ask)
+            job.begin(ask, job.death())
         return job
+    _remove_halves()
     private_folder(job.folder)
     job.forget_events()
     with atomic(job.bundle) as temporary:
@@ -140,12 +149,17 @@ class ServedJob:
     def _log(self) -> Path:
         return self.folder / "log.txt"
 
-    def begin(self, ask: Ask) -> None:
+    def begin(self, ask: Ask, death: str = "") -> None:
         """Start its process, or put it into the queue.
 
-        Its events follow those that it had before, which the other side has counted.
+        Its events follow those that it had before, which the other side has counted,
+        and a notice of its `death`, if there was one. A process that it may still have,
+        unheard of on another computer, ends.
         """
         before = [line for line in self._new_lines(0)[0] if "event" in line]
+        if death:
+            again = f"{death} It is begun again on {socket.gethostname()}."
+            before.append(encode(Notice(again)))
         if before:
             with atomic(self._events) as temporary:
                 temporary.write_bytes(b"".join(map(to_line, before)))
@@ -160,6 +174,8 @@ class ServedJob:
         command += ["--orders", str(self.folder / "orders")]
         if trains and checkpoint_of(self.model).exists():
             command += ["--resume"]
+        for pulse in self.folder.glob("pulse-*"):
+            pulse.unlink(missing_ok=True)
         note = self._queue(ask.queue, command) if ask.queue else self._start(command)
         with atomic(self.folder / "process.json") as temporary:
             temporary.write_text(json.dumps(note), encoding="utf-8")
@@ -198,14 +214,27 @@ class ServedJob:
             return _is_queued(slurm)
         if self._process is not None:
             return self._process.poll() is None
-        if note.get("host", socket.gethostname()) != socket.gethostname():
-            return True  # of computers that share a home, only that one could tell
+        if self._is_elsewhere:
+            return self._has_pulse(note)
         try:
             process = psutil.Process(int(note["pid"]))
             begun = abs(process.create_time() - float(note["began"])) < 1
             return begun and bool(process.status() != psutil.STATUS_ZOMBIE)
         except (KeyError, TypeError, ValueError, psutil.Error):
             return False
+
+    def death(self) -> str:
+        """Say that a job without a process has ended; empty if it said so itself."""
+        lines, _ = self._new_lines(0)
+        if not self._note() or (lines and "event" not in lines[-1]):
+            return ""
+        here, host = socket.gethostname(), self._host
+        if self._is_elsewhere:
+            return (
+                f"The job on {host} has ended unexpectedly: {here} has seen no sign of "
+                f"life of it for {_SILENT_S:.0f} s."
+            )
+        return f"The job on {host} ended unexpectedly."
 
     def follow(
         self, seen: int, gone: Callable[[], bool]
@@ -234,17 +263,48 @@ class ServedJob:
                 continue
             sleep(_LOOK)
             waited += _LOOK
-            every = _ASK_QUEUE if self._note().get("slurm") else 1.0
-            if waited >= every:
+            far = self._is_elsewhere or self._note().get("slurm")
+            if waited >= (_ASK_QUEUE if far else 1.0):
                 waited = 0.0
                 if not self.alive() and not self._new_lines(at)[0]:
                     yield self._lost().model_dump(), b""
                     return
 
+    @property
+    def _host(self) -> str:
+        """The computer on which its process was started."""
+        return str(self._note().get("host", socket.gethostname()))
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether its process is on another computer with the same home.
+
+        So are the nodes of a cluster, to one of which a connection leads by chance.
+        """
+        return self._host != socket.gethostname()
+
+    def _has_pulse(self, note: dict[str, Any]) -> bool:
+        """Whether a process elsewhere has given a sign of life, by the disk's clock."""
+        trial = self.folder / f".napari-unet-{uuid4().hex}.try"
+        try:
+            # opened, or a network disk tells an old time
+            with (self.folder / str(note["pulse"])).open("rb") as file:
+                last = os.fstat(file.fileno()).st_mtime
+            trial.touch()
+            return trial.stat().st_mtime - last < _SILENT_S
+        except (FileNotFoundError, KeyError):
+            return False  # it has ended
+        except OSError:
+            return True  # a disk that is away comes back
+        finally:
+            remove(trial)
+
     def _start(self, command: list[str]) -> dict[str, Any]:
+        pulse = self.folder / f"pulse-{uuid4().hex}"
+        pulse.touch()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command,
+                [*command, "--pulse", str(pulse)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -254,8 +314,8 @@ class ServedJob:
                 creationflags=_DETACHED,
             )
         began = psutil.Process(self._process.pid).create_time()
-        host = socket.gethostname()
-        return {"pid": self._process.pid, "began": began, "host": host}
+        note = {"pid": self._process.pid, "began": began, "pulse": pulse.name}
+        return {**note, "host": socket.gethostname()}
 
     def _queue(self, queue: str, command: list[str]) -> dict[str, Any]:
         """Hand a command to Slurm."""
@@ -302,8 +362,8 @@ class ServedJob:
             model = load_checkpoint(checkpoint_of(self.model)).model
         except (OSError, ValueError):
             return b""
-        with TemporaryDirectory() as folder:
-            file = Path(folder) / self.model.name
+        with temporary_folder() as folder:
+            file = folder / self.model.name
             save_model(model, file)
             return file.read_bytes()
 
@@ -318,8 +378,8 @@ class ServedJob:
         folder = PredictionFolder(self.results, self.asked.kinds)
         if not folder.results(file):
             return
-        with TemporaryDirectory() as temporary:
-            packed = Path(temporary) / "results.zip"
+        with temporary_folder() as temporary:
+            packed = temporary / "results.zip"
             pack_results(packed, folder, file)
             content = packed.read_bytes()
         yield _with_file("results", content, names.index(image_name(file)))
@@ -331,8 +391,8 @@ class ServedJob:
         except OSError:
             lines = []
         said = f" It said: {' / '.join(lines[-_LINES:])}" if lines else ""
-        sentence = f"The job on {socket.gethostname()} ended unexpectedly.{said}"
-        return End(ended="failed", error="FarJobEnded", sentence=sentence)
+        death = self.death() or f"The job on {self._host} ended unexpectedly."
+        return End(ended="failed", error="FarJobEnded", sentence=death + said)
 
 
 def _is_queued(number: object) -> bool:
@@ -347,6 +407,16 @@ def _is_queued(number: object) -> bool:
     if found.returncode:
         return b"Invalid job id" not in found.stderr
     return bool(found.stdout.strip())
+
+
+def _remove_halves() -> None:
+    """Remove what connections that were cut long ago have left of bundles."""
+    for folder in _root().iterdir():
+        with suppress(OSError):
+            is_old = time() - folder.stat().st_mtime > STRAY_S
+            remove_strays(folder)
+            if is_old:
+                folder.rmdir()  # if it is empty
 
 
 def _root() -> Path:

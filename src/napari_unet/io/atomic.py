@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 _STRAY = re.compile(r"\.napari-unet-[0-9a-f]{32}\.(part|old|try)")
-# A writer that has written nothing for a day is dead.
-_STRAY_S = 86_400.0
+STRAY_S = 86_400.0
+"""Seconds after which a writer that has written nothing is dead: a day."""
 # Windows refuses to replace or remove a file while a virus scanner or an indexer reads
 # it: number of further tries, and seconds between them.
 _TRIES, _PAUSE_S = 20, 0.05
@@ -287,7 +287,7 @@ def remove_at_once(path: Path) -> None:
     remove(path)
 
 
-def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
+def remove_strays(folder: Path, age_s: float = STRAY_S) -> None:
     """Remove what killed writers left half-written in a folder.
 
     Only what is in it directly, and has not changed for `age_s` seconds: then its
@@ -301,12 +301,12 @@ def remove_strays(folder: Path, age_s: float = _STRAY_S) -> None:
         names = {stray.name for stray in strays}
         for stray in strays:
             pair = {stray.with_suffix(s).name for s in (".part", ".old")}
-            if not pair <= names and time() - _changed(stray) >= age_s:
+            if not pair <= names and time() - changed(stray) >= age_s:
                 remove(stray)
 
 
-def _changed(path: Path) -> float:
-    """Return when a file, or anything in a folder, changed last."""
+def changed(path: Path) -> float:
+    """Return when a file, or anything in a folder, changed last, in seconds."""
     times = [path.lstat().st_mtime]
     for file in path.rglob("*") if path.is_dir() else ():
         with suppress(FileNotFoundError):

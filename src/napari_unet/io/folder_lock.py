@@ -7,21 +7,26 @@ leaves is removed by the next.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from time import sleep
+from pathlib import Path
+from stat import S_ISDIR
+from tempfile import TemporaryDirectory, gettempdir
+from time import sleep, time
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from napari_unet.io.atomic import explained, make_folder, remove
+from napari_unet.io.atomic import STRAY_S, changed, explained, make_folder, remove
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _TRIES, _SECONDS = 600, 0.05
+# Held by the process whose temporary folder it is in.
+_HELD = "napari-unet.lock"
 
 
 class BusyError(OSError):
@@ -65,6 +70,46 @@ def locked(file: Path) -> Iterator[None]:
                 file.unlink()
         with suppress(OSError):
             file.parent.rmdir()
+
+
+@contextmanager
+def temporary_folder(
+    where: Path | None = None, prefix: str = "napari-unet-far-"
+) -> Iterator[Path]:
+    """Yield a new folder that is removed at the end; by default in that of the system.
+
+    What processes that were killed have left there of such folders is removed before.
+    """
+    parent = Path(gettempdir()) if where is None else where
+    for folder in parent.glob(f"{prefix}*"):
+        with suppress(OSError):
+            _remove_left(folder)
+    with (
+        TemporaryDirectory(dir=parent, prefix=prefix) as made,
+        locked(Path(made) / _HELD),
+    ):
+        yield Path(made)
+
+
+def _remove_left(folder: Path) -> None:
+    """Remove a temporary folder of ours whose process is dead.
+
+    That is so if nobody holds its lock, and nothing in it has changed for a day, as
+    locks of some network disks are not seen by other computers. An OSError says that it
+    stays.
+    """
+    own = getattr(os, "getuid", lambda: None)()
+    stat = folder.lstat()
+    if own not in {None, stat.st_uid} or not S_ISDIR(stat.st_mode):
+        return  # anybody may write into the folder of the system
+    if time() - changed(folder) < STRAY_S:
+        return
+    lock = folder / _HELD
+    if not lock.is_file():
+        folder.rmdir()  # it was killed before it had the lock; else it is not ours
+        return
+    with locked(lock):
+        remove(folder)
 
 
 class Claim:

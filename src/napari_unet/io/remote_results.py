@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 from zipfile import ZIP_STORED, ZipFile
 
 from napari_unet.core.text import shown
 from napari_unet.io.atomic import flush, make_folder, move, remove
+from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.prediction_folder import UNFINISHED
 from napari_unet.io.records import is_file_name
 from napari_unet.io.zips import OwnZip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from napari_unet.io.prediction_folder import PredictionFolder
 
@@ -50,8 +50,7 @@ def place_results(
     known = [p.relative_to(folder.folder) for p in folder.places(file, folder.kinds)]
     waiting = folder.folder / UNFINISHED
     make_folder(waiting)
-    with TemporaryDirectory(prefix="napari-unet-far-", dir=waiting) as temporary:
-        come = Path(temporary)
+    with temporary_folder(waiting) as come:
         OwnZip(path).unpack(lambda name: come / _checked(name, known))
         there = [kind for kind in kinds if (come / kind).exists()]
         if complete and len(there) < len(kinds):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.events import BlockDone, FileBegun, FilePredicted, TileDone
+from napari_unet.core.events import (
+    BlockDone,
+    FileBegun,
+    FilePredicted,
+    Notice,
+    TileDone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,7 +42,7 @@ def overall(events: Iterable[Event | None]) -> Iterator[Event | None]:
                 reported = now
                 yield BlockDone("images", now)
                 continue
-        yield None
+        yield event if isinstance(event, Notice) else None
 
 
 def _share(event: Event | None) -> float | None:

@@ -30,6 +30,7 @@ from napari_unet.engine.worker.remote_training_job import order_of
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import remove
 from napari_unet.io.bundle import write_images
+from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import find, read_image
 from napari_unet.io.model_file import load_model
 from napari_unet.io.names import image_name
@@ -101,12 +102,12 @@ def run(job: RemotePredictJob, task: Task) -> Generator[Event | None, None, None
     def order() -> Order:
         return "cancel" if gone else order_of(task)
 
-    with TemporaryDirectory(prefix="napari-unet-far-") as place:
-        bundle = Path(place) / "bundle.zip"
+    with temporary_folder() as place:
+        bundle = place / "bundle.zip"
         alone = (_alone(field, model) for field in fields)
         yield from write_images(bundle, alone, model, asked)
         said: list[str] = []
-        going = RemoteJob(job.remote.replace(job=uuid4().hex), Path(place))
+        going = RemoteJob(job.remote.replace(job=uuid4().hex), place)
         with closing(remote_events(going, bundle, order, said.append)) as events:
             try:
                 for event in _taken(events, job, fields, going, asked):
@@ -151,7 +152,7 @@ def _taken(
                 )
                 remove(result)
             elif not isinstance(event, FileBegun | TileDone):
-                yield event if event is None else None
+                yield event if isinstance(event, Notice) else None
     if done < len(fields):
         raise ValueError("not all of the results came back.")
     if finished is not None:
