@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import napari.settings
 import pytest
 import yaml
 from npe2 import PluginManifest
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 MANIFEST = Path(napari_unet.__file__).with_name("napari.yaml")
 # What the JSON schema of a model says of a bound, and the manifest too.
 BOUNDS = ("type", "default", "enum", "minimum", "maximum", "description")
+needs_preferences = pytest.mark.skipif(
+    not hasattr(napari.settings, "get_plugin_settings"),
+    reason="napari before 0.9 has no preferences of plugins",
+)
 
 
 @pytest.fixture
@@ -48,6 +53,7 @@ def test_the_manifest_repeats_the_model() -> None:
             assert shown[name].get(bound) == told.get(bound), (name, bound)
 
 
+@needs_preferences
 def test_what_is_set_in_napari_is_used(
     plugin_settings: None, npe2pm: TestPluginManager
 ) -> None:
@@ -64,6 +70,7 @@ def test_what_is_set_in_napari_is_used(
     )
 
 
+@needs_preferences
 def test_what_is_changed_in_napari_is_told_until_nobody_wants_to_know(
     plugin_settings: None, npe2pm: TestPluginManager
 ) -> None:
@@ -81,6 +88,7 @@ def test_what_is_changed_in_napari_is_told_until_nobody_wants_to_know(
     assert len(told) == number
 
 
+@needs_preferences
 def test_an_open_workspace_follows_what_is_set(
     plugin_settings: None,
     npe2pm: TestPluginManager,
@@ -109,6 +117,7 @@ def test_an_open_workspace_follows_what_is_set(
     assert workspace.preferences.memory_gb == 4
 
 
+@needs_preferences
 @pytest.mark.usefixtures("plugin_settings")
 def test_where_napari_does_not_know_the_plugin_a_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "preferences.json"

@@ -67,7 +67,7 @@ def in_decoder(root: str, path: list[str]) -> str:
 def with_weights_of(reference: nn.Module, table: Unetr) -> LayeredNetwork:
     theirs = reference.state_dict()
     # of attention to other images, which no UNETR has
-    left = {name for name in theirs if "norm_cross_attn" not in name}
+    left = {name for name in theirs if "cross_attn" not in name}
     network = LayeredNetwork(table).eval()
     weights = {}
     for name, weight in network.state_dict().items():
