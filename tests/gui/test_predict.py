@@ -406,6 +406,30 @@ def test_the_number_of_cells_of_the_slice_is_told(
     assert ready.count.text() == f"{words} in this slice."
 
 
+def test_what_a_network_sees_at_a_time_has_its_name(
+    page: PredictPage, workspace: Workspace, fake: FakeWorker, tmp_path: Path
+) -> None:
+    layer = workspace.viewer.add_image(np.ones((3, 8, 10), np.uint8), name="blobs")
+    image = workspace.images.add([layer], "zyx")
+    table = u_shape(ndim=3, channels=1, classes=2, width=2, depth=1)
+    model = random_model(table)
+    card = model.card.replace(training=Training.quick(3))
+    save_model(type(model)(card, model.weights), tmp_path / "deep.safetensors")
+    page.models.open_file(tmp_path / "deep.safetensors")
+    settle(page)
+    assert page.run.extent.itemText(0) == "This volume"
+    predicted(page, fake, 7)
+    assert page.count.text() == "7 cells in this volume."
+    # of a movie it is a time point
+    workspace.images.remove(image.id)
+    workspace.images.add([layer], "tyx")
+    settle(page)
+    assert page.run.extent.itemText(0) == "This volume"
+    workspace.models.select(None)
+    settle(page)
+    assert page.run.extent.itemText(0) == "This time point"
+
+
 def test_tools_come_with_the_cells_and_stay_in_sight(
     ready: PredictPage, fake: FakeWorker
 ) -> None:

@@ -87,6 +87,7 @@ class RunPanel(QWidget):
         if self.extent.currentData() not in ("folder", "images"):
             problem, resampling = targets.problem(), targets.resampling()
         self.image.setText(targets.name() or "No image is open.")
+        self.extent.setItemText(0, f"This {targets.part_word()}")
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")

@@ -67,6 +67,12 @@ class Targets:
             return str(layer.name)
         return image.name if image is not None else ""
 
+    def part_word(self) -> str:
+        """Return what is predicted at least: the slice in view, or what it is of."""
+        card, image = self._models.card, self._images.current
+        ndim = 2 if card is None else card.architecture.ndim
+        return "slice" if image is None else image.part_word(ndim)
+
     def folder(self) -> Path:
         """Return the folder that the image in view is in, or else the home."""
         image = self._images.current
