@@ -171,6 +171,8 @@ def test_automatic_says_which_model_it_takes_and_why(
     settle(page)
     page.run.predict.click()
     settle(page)
+    # what stands below it stays where it is
+    assert "tries which model suits" in page.models.purpose.text()
     assert "which model suits" in page.run.status.text()
     assert page.run.cancel.isEnabled()
     (handle,) = fake.running(ChooseStarterJob)

@@ -47,6 +47,7 @@ class RunPanel(QWidget):
         self._models = workspace.models
         # WIDGETS
         self.extent = choice_box(_EXTENTS)
+        self.extent.setAccessibleName("How much to predict")
         self.compute = ComputeBox(workspace.prediction_place, PREDICT_TIP)
         self.predict = button("Predict", "Find the cells with the chosen model.")
         self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
