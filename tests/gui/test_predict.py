@@ -191,6 +191,22 @@ def test_automatic_says_which_model_it_takes_and_why(
 
 
 @pytest.mark.parametrize("package_models", [pretrained_models()])
+def test_an_image_that_no_model_of_the_package_can_see_is_to_be_trained_on(
+    page: PredictPage, workspace: Workspace
+) -> None:
+    coloured = np.zeros((8, 10, 3), np.uint8)
+    layer = workspace.viewer.add_image(coloured, name="tissue", rgb=True)
+    workspace.images.add([layer])
+    settle(page)
+    assert page.models.combo.currentText() == "Automatic"
+    assert not page.run.predict.isEnabled()
+    assert page.run.hint.text() == (
+        "The models that come with the package see 1 channel, tissue has 3 channels: "
+        "train one on it first."
+    )
+
+
+@pytest.mark.parametrize("package_models", [pretrained_models()])
 def test_own_models_go_before_those_of_the_package(ready: PredictPage) -> None:
     combo = ready.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
