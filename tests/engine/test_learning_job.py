@@ -94,6 +94,7 @@ def test_a_copy_learns_and_says_what_it_has_learnt(bench: Bench) -> None:
     assert card.score is None
     assert card.segmentation == Segmentation(threshold=0.4)
     assert "1 correction was learnt" in card.notes[-1]
+    assert [record.name for record in card.images] == ["cells z=0"]
     assert weights(bench.copy) != weights(bench.model)
 
 
@@ -133,7 +134,9 @@ def test_a_worker_that_begins_anew_goes_on_with_the_copy(bench: Bench) -> None:
     bench.cache.free()
     bench.labels[1][BOX] = 2
     assert bench.learn(1, learnt=1)[0].count == 2
-    assert "2 corrections were learnt" in read_card(bench.copy).notes[-1]
+    card = read_card(bench.copy)
+    assert "2 corrections were learnt" in card.notes[-1]
+    assert [record.name for record in card.images] == ["cells z=0", "cells z=1"]
     bench.labels[1][BOX] = 0
     assert bench.learn(1, learnt=2)[0].count == 1
     assert weights(bench.copy) == one

@@ -30,6 +30,7 @@ from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.events import Checked
 from napari_unet.core.images.image import Image
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
+from napari_unet.gui.annotate.locate_image_dialog import ask_where
 from napari_unet.gui.annotate.page import (
     NO_IMAGE,
     NOT_ADDED,
@@ -40,6 +41,7 @@ from napari_unet.gui.annotate.shortcut_panel import key_table
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
+from napari_unet.session.images.layers import from_file
 from napari_unet.session.images.source_files import FileMetadata
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
@@ -205,6 +207,53 @@ def test_selected_layers_become_channels(
     (image,) = workspace.store.project.images
     assert [source.layer for source in image.sources] == ["c0", "c1"]
     assert workspace.images.candidates() == [layers[2]]
+
+
+def test_layers_of_several_files_are_images_of_their_own_unless_that_is_unticked(
+    page: AnnotatePage,
+    viewer: ViewerModel,
+    workspace: Workspace,
+    qtbot: QtBot,
+    tmp_path: Path,
+) -> None:
+    PluginManager.instance().discover()
+    for name, shape in (("a", (40, 60)), ("b", (5, 40, 60)), ("c", (40, 60))):
+        path = tmp_path / f"{name}.tif"
+        pixels = np.random.default_rng(0).integers(0, 9, shape).astype(np.uint16)
+        tifffile.imwrite(
+            path, pixels, ome=True, metadata={"axes": "TYX"[-len(shape) :]}
+        )
+        viewer.open(path)
+    viewer.layers.selection = set(viewer.layers)
+    click(page.images.add, qtbot)
+    dialog = page.findChild(AddImageDialog)
+    assert dialog.each.isChecked()
+    assert dialog.each.isVisibleTo(dialog)
+    dialog.each.setChecked(False)
+    assert "have one shape" in dialog.problem.text()
+    dialog.each.setChecked(True)
+    assert dialog.problem.text() == ""
+    dialog.accept()
+    axes = [(i.name, i.axes) for i in workspace.store.project.images]
+    assert axes == [("a", "yx"), ("b", "tyx"), ("c", "yx")]
+    # one at a time is seen, with what is painted on it
+    seen = [layer.name for layer in viewer.layers if layer.visible]
+    assert seen == ["c", "Annotation · c"]
+
+
+def test_one_layer_is_not_asked_whether_it_is_an_image(
+    page: AnnotatePage, viewer: ViewerModel, qtbot: QtBot
+) -> None:
+    for number in range(2):
+        add_image(viewer, 40, 60, seed=number)
+    click(page.images.add, qtbot)
+    dialog = page.findChild(AddImageDialog)
+    assert not dialog.each.isVisibleTo(dialog)
+    dialog.layers.item(0).setCheckState(Qt.CheckState.Checked)
+    # they are of no file, and of one shape
+    assert dialog.each.isVisibleTo(dialog)
+    assert not dialog.each.isChecked()
+    dialog.close()
 
 
 def test_a_deleted_annotation_layer_is_shown_again(
@@ -452,6 +501,20 @@ def test_several_images_are_asked_which_belong_together(
     assert page.empty.text() == NOT_ADDED
     add_image(viewer, 40, 60, seed=1)
     assert page.empty.text() == SEVERAL
+
+
+def test_a_layer_that_is_in_no_project_says_how_it_gets_there(
+    annotated: AnnotatePage, viewer: ViewerModel
+) -> None:
+    assert annotated.empty.text() == ""
+    layer = add_image(viewer, 40, 60, name="other {0}")
+    sentence = "other {0} is not in the project: press Add image… to annotate it."
+    assert annotated.empty.text() == sentence
+    annotated.images.list.setCurrentRow(0)
+    viewer.layers.selection.active = viewer.layers[0]
+    assert annotated.empty.text() == ""
+    viewer.layers.selection.active = layer
+    assert annotated.empty.text() == sentence
 
 
 def test_slices_are_listed_with_their_cells(
@@ -769,6 +832,28 @@ def test_an_opened_project_asks_where_its_missing_images_are(
     dialog.fileSelected.emit(str(tmp_path / "moved" / "a.tif"))
     opened = [i.name for i in workspace.store.project.images if is_open(workspace, i)]
     assert opened == ["a", "b"]
+    dialog.deleteLater()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.tif", "ExistingFile"), ("a.zarr", "Directory"), ("slices", "Directory")],
+)
+def test_a_folder_that_was_opened_as_an_image_can_be_chosen(
+    page: AnnotatePage,
+    viewer: ViewerModel,
+    workspace: Workspace,
+    tmp_path: Path,
+    name: str,
+    mode: str,
+) -> None:
+    layer = add_image(viewer, 40, 60)
+    layer.metadata.update(from_file(str(tmp_path / name)))
+    image = workspace.images.add([layer])
+    ask_where(workspace, image, page)
+    (dialog,) = page.findChildren(QFileDialog)
+    assert dialog.fileMode() == getattr(QFileDialog.FileMode, mode)
+    dialog.close()
     dialog.deleteLater()
 
 

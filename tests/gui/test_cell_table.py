@@ -175,3 +175,38 @@ def test_nothing_is_measured_for_a_window_that_is_closed(
     while fake.running(SegmentJob):
         fake.find_cells(fake.running(SegmentJob)[0], 2)
     assert len(fake.jobs(MeasureJob)) == count
+
+
+def test_cells_of_a_movie_are_counted_in_its_time_points(
+    window: CellTableWindow, workspace: Workspace
+) -> None:
+    (image_id,) = workspace.prediction.results
+    movie = TABLE | {"t": np.array([0, 3])}
+    workspace.prediction.tables._tables[image_id] = movie
+    window.scope.setCurrentIndex(window.scope.findData("image"))
+    assert window.count.text() == "2 cells in 2 time points"
+
+
+def test_images_of_one_name_are_told_apart(
+    window: CellTableWindow, workspace: Workspace, fake: FakeWorker
+) -> None:
+    first = workspace.store.project.images[0].id
+    # napari has no two layers of one name at a time
+    workspace.viewer.layers.remove(workspace.images.layers(first)[0])
+    layer = workspace.viewer.add_image(np.zeros((8, 10), np.uint8), name="blobs")
+    second = workspace.images.add([layer]).id
+    assert {image.name for image in workspace.store.project.images} == {"blobs"}
+    tables = workspace.prediction.tables
+    workspace.prediction.predict("slice")
+    (handle,) = fake.running(PredictJob)
+    fake.predict(handle)
+    fake.end(handle)
+    tables._tables[second] = TABLE
+    window.scope.setCurrentIndex(window.scope.findData("images"))
+    assert window.count.text() == "4 cells"
+    assert len(set(window.model.table["image"].tolist())) == 2
+    # a row of the first shows that
+    window.view.selectRow(0)
+    current = workspace.images.current
+    assert current is not None
+    assert current.id == first

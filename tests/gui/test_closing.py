@@ -121,3 +121,12 @@ def test_of_many_images_the_first_are_named(qtbot: QtBot) -> None:
     qtbot.addWidget(window)
     names = [f"image {n}" for n in range(8)]
     assert "“image 4” and 3 more" in question(window, names).text()
+
+
+def test_the_answer_says_what_it_does(qtbot: QtBot) -> None:
+    window = QWidget()
+    qtbot.addWidget(window)
+    box = question(window, ["nuclei"], "the project is left", "Leave without it?")
+    leave = box.button(QMessageBox.StandardButton.Close)
+    assert leave.text() == "Leave without it"
+    assert box.defaultButton() is box.button(QMessageBox.StandardButton.Cancel)

@@ -171,6 +171,8 @@ def test_automatic_says_which_model_it_takes_and_why(
     settle(page)
     page.run.predict.click()
     settle(page)
+    # what stands below it stays where it is
+    assert "tries which model suits" in page.models.purpose.text()
     assert "which model suits" in page.run.status.text()
     assert page.run.cancel.isEnabled()
     (handle,) = fake.running(ChooseStarterJob)
@@ -186,6 +188,22 @@ def test_automatic_says_which_model_it_takes_and_why(
     assert "only 70% sure" in page.models.doubt.text()
     assert page.models.doubt.level == "warning"
     assert len(fake.jobs(PredictJob)) == 1
+
+
+@pytest.mark.parametrize("package_models", [pretrained_models()])
+def test_an_image_that_no_model_of_the_package_can_see_is_to_be_trained_on(
+    page: PredictPage, workspace: Workspace
+) -> None:
+    coloured = np.zeros((8, 10, 3), np.uint8)
+    layer = workspace.viewer.add_image(coloured, name="tissue", rgb=True)
+    workspace.images.add([layer])
+    settle(page)
+    assert page.models.combo.currentText() == "Automatic"
+    assert not page.run.predict.isEnabled()
+    assert page.run.hint.text() == (
+        "The models that come with the package see 1 channel, tissue has 3 channels: "
+        "train one on it first."
+    )
 
 
 @pytest.mark.parametrize("package_models", [pretrained_models()])
@@ -404,6 +422,30 @@ def test_the_number_of_cells_of_the_slice_is_told(
     assert ready.count.text() == "Cells appear here when a slice is predicted."
     predicted(ready, fake, number)
     assert ready.count.text() == f"{words} in this slice."
+
+
+def test_what_a_network_sees_at_a_time_has_its_name(
+    page: PredictPage, workspace: Workspace, fake: FakeWorker, tmp_path: Path
+) -> None:
+    layer = workspace.viewer.add_image(np.ones((3, 8, 10), np.uint8), name="blobs")
+    image = workspace.images.add([layer], "zyx")
+    table = u_shape(ndim=3, channels=1, classes=2, width=2, depth=1)
+    model = random_model(table)
+    card = model.card.replace(training=Training.quick(3))
+    save_model(type(model)(card, model.weights), tmp_path / "deep.safetensors")
+    page.models.open_file(tmp_path / "deep.safetensors")
+    settle(page)
+    assert page.run.extent.itemText(0) == "This volume"
+    predicted(page, fake, 7)
+    assert page.count.text() == "7 cells in this volume."
+    # of a movie it is a time point
+    workspace.images.remove(image.id)
+    workspace.images.add([layer], "tyx")
+    settle(page)
+    assert page.run.extent.itemText(0) == "This volume"
+    workspace.models.select(None)
+    settle(page)
+    assert page.run.extent.itemText(0) == "This time point"
 
 
 def test_tools_come_with_the_cells_and_stay_in_sight(

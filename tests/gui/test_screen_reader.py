@@ -9,13 +9,16 @@ import pytest
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
 
+from napari_unet.gui.annotate.class_panel import ClassPanel
 from napari_unet.gui.annotate.page import AnnotatePage
+from napari_unet.gui.docks import AnnotateDock
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.predict.page import PredictPage
 from napari_unet.gui.run_bar import RunBar
 from napari_unet.gui.screen_reader import Namer, controls, spoken_name
 from napari_unet.gui.train.page import TrainPage
 from napari_unet.gui.widgets import column
+from napari_unet.gui.workspaces import host_of
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.workspace import Workspace
 
@@ -81,3 +84,48 @@ def _whereabouts(control: QWidget) -> str:
         kinds.append(type(widget).__name__)
         widget = widget.parentWidget()
     return " in ".join(kinds[:5])
+
+
+def test_the_tab_key_goes_from_class_to_class_and_then_to_the_next(
+    workspace: Workspace, qtbot: QtBot
+) -> None:
+    panel = ClassPanel(workspace)
+    qtbot.addWidget(panel)
+    workspace.annotating.classes.add("other")
+    after = [*controls(panel.rows[0]), *controls(panel.rows[1]), panel.add]
+    assert _chain(panel.rows[0], len(after)) == after
+    assert spoken_name(panel.rows[0].kind) == "Kind of the class"
+
+
+def test_the_tab_key_goes_through_a_dock_from_top_to_bottom(
+    viewer: ViewerModel, qtbot: QtBot
+) -> None:
+    dock = AnnotateDock(viewer)
+    qtbot.addWidget(dock)
+    dock._fill()
+    page = dock._scroll.widget()
+    guide, shown, bar, pinned = dock._around
+    every = [c for part in (guide, page, pinned, shown, bar) for c in controls(part)]
+    assert _chain(guide, len(every)) == every
+    # also when there is another class
+    host_of(viewer).workspace.annotating.classes.add("other")
+    every = [c for part in (guide, page, pinned, shown, bar) for c in controls(part)]
+    reached = _chain(guide, len(every))
+    assert set(reached) == set(every)
+    (panel,) = page.findChildren(ClassPanel)
+    at = reached.index(panel.add)
+    rows = [*controls(panel.rows[0]), *controls(panel.rows[1])]
+    assert reached[at - len(rows) : at] == rows
+    assert reached[at + 1] in controls(page)
+    host_of(viewer).close()
+
+
+def _chain(first: QWidget, number: int) -> list[QWidget]:
+    """Return the controls that the Tab key reaches from one on, as many."""
+    window, widget = first.window(), controls(first)[0]
+    reached = [widget]
+    while len(reached) < number:
+        widget = widget.nextInFocusChain()
+        if widget in controls(window):
+            reached.append(widget)
+    return reached

@@ -363,7 +363,18 @@ def test_steps_go_to_the_least_sure_cell_that_was_not_looked_at(bench: Bench) ->
     told: list[tuple[str, str]] = []
     bench.editor.message.connect(lambda *words: told.append(words))
     bench.editor.step(1)
-    assert told == [("info", "All cells of this slice were looked at.")]
+    assert told == [("info", "All predicted cells of this slice were looked at.")]
+
+
+def test_where_no_cell_is_painted_a_step_says_so(bench: Bench) -> None:
+    layer = bench.annotating.layers.show(bench.image.id)
+    told: list[str] = []
+    bench.editor.message.connect(lambda _level, sentence: told.append(sentence))
+    bench.viewer.layers.selection.active = layer
+    bench.editor.step(1)
+    (cells,) = find(bench.viewer, "cells")
+    none = "No cell is painted in this slice."
+    assert told == [f"{none} Select {cells.name} for the predicted ones."]
 
 
 def test_a_large_slice_is_searched_part_by_part_for_the_next_cell(

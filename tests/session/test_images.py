@@ -56,6 +56,42 @@ def test_several_layers_are_the_channels_of_one_image(bench: SessionBench) -> No
     np.testing.assert_array_equal(opened.data[1, :, :], green.data)
 
 
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [("zcyx", (4, 2, 20, 30)), ("tzcyx", (1, 4, 2, 20, 30)), ("zyxc", (4, 20, 30, 2))],
+)
+def test_channels_behind_slices_become_layers_so_that_slices_stay_together(
+    bench: SessionBench, axes: str, shape: tuple[int, ...]
+) -> None:
+    told: list[str] = []
+    bench.images.message.connect(lambda _, sentence: told.append(sentence))
+    pixels = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint16)
+    scale = [0.5 if axis in "yx" else 1 for axis in axes]
+    image = bench.add(pixels, axes=axes, rgb=False, scale=scale)
+    assert (image.name, image.axes) == ("nuclei", axes.replace("c", ""))
+    assert image.channels == 2
+    layers = bench.images.layers(image.id)
+    assert [layer.name for layer in layers] == ["nuclei channel 1", "nuclei channel 2"]
+    assert told[0].startswith("nuclei: each of its 2 channels is a layer")
+    for number, layer in enumerate(layers):
+        channel = np.take(pixels, number, axes.index("c"))
+        np.testing.assert_array_equal(layer.data, channel)
+        assert layer.scale[-2:].tolist() == [0.5, 0.5]
+    annotation = bench.annotating.layers.show(image.id)
+    assert annotation.data.shape == image.shape
+    # the slider of the slices moves both
+    slider = image.axes.index("z")
+    assert bench.viewer.dims.nsteps[slider] == 4
+    bench.viewer.dims.set_current_step(slider, 3)
+    assert bench.images.place_in_view(image.id) == (0, 3)
+
+
+def test_channels_before_all_others_stay_in_one_layer(bench: SessionBench) -> None:
+    image = bench.add(np.zeros((2, 4, 20, 30), np.uint8), axes="czyx")
+    assert len(bench.images.layers(image.id)) == 1
+    assert image.channels == 2
+
+
 def test_an_rgb_layer_has_its_channels_last(bench: SessionBench) -> None:
     layer = bench.viewer.add_image(np.zeros((20, 30, 3), np.uint8), rgb=True)
     image = bench.images.add([layer])

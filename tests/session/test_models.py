@@ -8,8 +8,9 @@ import pytest
 from example_models import random_model
 from napari_unet.core.model import ImageRecord, Score
 from napari_unet.core.network.architecture import u_shape
-from napari_unet.io.model_file import save_model
-from napari_unet.session.models import ModelList, describe
+from napari_unet.io.model_file import load_model, save_model
+from napari_unet.io.pretrained import pretrained_model
+from napari_unet.session.models import ModelList, describe, purpose_of
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
 
@@ -163,3 +164,33 @@ def test_a_model_of_before_windows_were_recorded_says_what_is_taken(
     assert "older programs set such windows side by side" in rows["Window"]
     recorded = model.card.replace(architecture=table.replace(window=(64, 64)))
     assert "Window" not in dict(describe(recorded))
+
+
+def test_a_starter_that_was_corrected_is_for_what_the_starter_is_for(
+    store: ProjectStore,
+) -> None:
+    starter = load_model(pretrained_model("nuclei"))
+    names = ("well a1.tif t=3 z=1", "well a1.tif t=3 z=2", "well a2.tif")
+    learnt = tuple(ImageRecord(name=n, sha256=n, annotated=9) for n in names)
+    for number in range(4):
+        card = starter.card.replace(images=starter.card.images + learnt[:number])
+        path = store.run_folder / f"{number}.safetensors"
+        save_model(type(starter)(card, starter.weights), path)
+    entries = {entry.path.stem: entry for entry in ModelList(store, Preferences()).own}
+    made_for = "nuclei in fluorescence, bright on dark, 10 to 60 pixels wide, corrected"
+    assert [purpose_of(entries[name]) for name in "0123"] == [
+        made_for,
+        f"{made_for} on well a1.tif",
+        f"{made_for} on well a1.tif",
+        f"{made_for} on well a1.tif and 1 more",
+    ]
+
+
+def test_a_model_of_own_images_is_for_images_like_them(
+    store: ProjectStore, model: Model
+) -> None:
+    images = (ImageRecord(name="well a1.tif", sha256="a", annotated=9),)
+    own = type(model)(model.card.replace(images=images), model.weights)
+    saved(own, store.run_folder / "own.safetensors")
+    (entry,) = ModelList(store, Preferences()).own
+    assert purpose_of(entry).endswith(" in images like well a1.tif")

@@ -10,6 +10,7 @@ from napari.components import ViewerModel
 from npe2 import PluginManager
 
 from napari_unet.session.images.folder_of_images import add_folder
+from napari_unet.session.images.navigation import zoom_to
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.recovery import recent_projects
 from napari_unet.session.project.store import ProjectStore
@@ -109,6 +110,9 @@ def test_all_images_of_a_folder_are_added(tmp_path: Path) -> None:
     assert level == "warning"
     assert problem.startswith("9.tif was not added")
     assert count == "Added 3 images of images."
+    # they lie on each other: one is seen
+    every = [bench.images.layers(i.id)[0] for i in bench.store.project.images]
+    assert [layer.visible for layer in every] == [False, False, True]
     bench.close()
 
 
@@ -144,3 +148,56 @@ def test_images_side_by_side_keep_what_lies_on_them(workspace: Workspace) -> Non
         np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
     ids.append(images.opened()[-1].id)
     assert [images.layers(i)[0].visible for i in ids] == [False, False, False, True]
+
+
+def test_an_image_opened_again_or_removed_side_by_side_goes_back_too(
+    workspace: Workspace,
+) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    pixels = [np.full((8, 10), number, np.uint8) for number in range(3)]
+    layers = [viewer.add_image(p, name=f"{n}") for n, p in enumerate(pixels)]
+    ids = [images.add([layer]).id for layer in layers]
+    workspace.side_by_side.set_shown(True)
+    viewer.layers.remove(layers[1])
+    again = viewer.add_image(pixels[1], name="again")
+    assert images.layers(ids[1]) == [again]
+    assert np.any(again.translate)
+    images.remove(ids[2])
+    workspace.side_by_side.set_shown(False)
+    for layer in (layers[0], again, layers[2]):
+        np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
+
+
+def test_saved_once_more_a_project_goes_where_it_was_saved(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """A file dialog enters a folder that is there: a name within is all it offers."""
+    saved = tmp_path / "mitosis"
+    assert workspace.store.save_as(saved) == saved
+    layer = workspace.viewer.add_image(np.ones((8, 10), np.uint8), name="blobs")
+    workspace.images.add([layer])
+    assert workspace.store.save_as(saved / "project") == saved
+    again = ProjectStore.open(saved, tmp_path / "elsewhere")
+    assert [image.name for image in again.project.images] == ["blobs"]
+    again.close()
+    assert not (saved / "project").exists()
+    # another project is none of its business
+    workspace.new_project()
+    other = saved / "other"
+    assert workspace.store.save_as(other) == other
+
+
+def test_a_plane_beside_a_stack_comes_into_view(workspace: Workspace) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    camera = getattr(viewer, "scene", viewer).camera
+    images.add([viewer.add_image(np.zeros((4, 8, 10), np.uint8), name="stack")])
+    plane = np.zeros((16, 20), np.uint8)
+    images.add([viewer.add_image(plane, name="plane", translate=(100, 200))])
+    workspace.side_by_side.set_shown(True)
+    workspace.side_by_side.set_shown(False)
+    assert tuple(camera.center)[-2:] == (107.5, 209.5)
+    near = camera.zoom
+    viewer.reset_view()
+    assert near > 2 * camera.zoom
+    zoom_to(viewer, images.layers(workspace.store.project.images[0].id))
+    assert tuple(camera.center)[-2:] == (3.5, 4.5)

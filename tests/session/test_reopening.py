@@ -112,6 +112,8 @@ def test_another_image_is_not_taken_for_the_one_that_moved(
     with pytest.raises(ValueError, match=r"other\.tif is not a: its shape or pixels"):
         workspace.locate(missing.id, folder / "other.tif")
     assert workspace.store.project.image(missing.id).sources == missing.sources
+    # nor does it stay open
+    assert [layer.name for layer in workspace.images.candidates()] == []
     with pytest.raises(FileNotFoundError, match="there is no such file"):
         workspace.locate(missing.id, folder / "nowhere.tif")
 
@@ -148,3 +150,63 @@ def test_an_image_that_was_no_file_is_waited_for(
     ]
     workspace.viewer.add_image(pixels, name="again")
     assert workspace.images.layers(workspace.store.project.images[0].id)
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_the_others_closed(
+    folder: Path, pump: Pump, spaces: list[Workspace]
+) -> None:
+    project = annotate_both(folder, pump, spaces)
+    (folder / "a.tif").write_bytes(b"II*\0 and nothing after it")
+    workspace = begin(folder, pump, spaces)
+    told: list[str] = []
+    workspace.message.connect(lambda _level, sentence: told.append(sentence))
+    workspace.open_project(project)
+    assert workspace.open_images() == ()
+    assert list(shown(workspace)) == ["b"]
+    assert [sentence.split("a.tif")[1][:18] for sentence in told] == [
+        " cannot be opened:"
+    ]
+
+
+def test_another_file_of_the_name_beside_the_one_that_moved_is_asked_for(
+    folder: Path, pump: Pump, spaces: list[Workspace]
+) -> None:
+    project = annotate_both(folder, pump, spaces)
+    (folder / "moved").mkdir()
+    (folder / "a.tif").rename(folder / "moved" / "a.tif")
+    (folder / "b.tif").unlink()
+    tifffile.imwrite(folder / "moved" / "b.tif", np.zeros((40, 60), np.uint16))
+    workspace = begin(folder, pump, spaces)
+    workspace.open_project(project)
+    a, b = workspace.open_images()
+    workspace.locate(a.id, folder / "moved" / "a.tif")
+    assert list(shown(workspace)) == ["a"]
+    assert workspace.store.missing == [b]
+
+
+def test_channels_in_one_layer_are_parted_again(
+    folder: Path, pump: Pump, spaces: list[Workspace]
+) -> None:
+    """napari opens all of a file as one layer, with a slider for its channels."""
+    stack = np.random.default_rng(5).integers(0, 999, (3, 2, 40, 60))
+    path = folder / "stack.tif"
+    options = {"imagej": True, "metadata": {"axes": "ZCYX"}}
+    tifffile.imwrite(path, stack.astype(np.uint16), **options)
+    workspace = begin(folder, pump, spaces)
+    image = workspace.images.add(workspace.viewer.open(path))
+    workspace.annotating.layers.show(image.id).data[2, 5, 7] = 2
+    project = workspace.store.folder
+    workspace.close()
+    again = begin(folder, pump, spaces)
+    again.open_project(project)
+    assert again.open_images() == ()
+    assert shown(again)["stack"].data[2, 5, 7] == 2
+    assert [layer.name for layer in again.images.layers(image.id)] == [
+        "stack channel 1",
+        "stack channel 2",
+    ]
+    # opened by hand it is found as well, once it is added
+    for layer in again.images.layers(image.id):
+        again.viewer.layers.remove(layer)
+    assert again.images.add(again.viewer.open(path)).id == image.id
+    assert len(again.store.project.images) == 1

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_unet.gui.guide_bar import GuideBar
 from napari_unet.gui.help_dialog import HelpDialog
 from napari_unet.gui.run_bar import RunBar
-from napari_unet.gui.screen_reader import Namer
+from napari_unet.gui.screen_reader import Namer, put_in_tab_order
 from napari_unet.gui.show_row import ShowRow
 from napari_unet.gui.widgets import MARGIN
 from napari_unet.gui.workspaces import host_of
@@ -214,6 +214,9 @@ class Dock(QWidget):
         layout.addWidget(bar)
         for part in (page, *self._around):
             Namer(part)
+        # from top to bottom, in whatever order they were made
+        pinned = self._around[3:]
+        put_in_tab_order(guide, page, *pinned, shown, bar)
 
     def _show_other(self, title: str) -> None:
         kind = next(kind for kind in KINDS if kind.title == title)

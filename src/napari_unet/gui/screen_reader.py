@@ -8,6 +8,7 @@ which says what it is for.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -37,6 +38,13 @@ def controls(widget: QWidget) -> list[QWidget]:
         # parts of a box, which is named as a whole
         and not isinstance(child.parentWidget(), (QAbstractSpinBox, QComboBox))
     ]
+
+
+def put_in_tab_order(*parts: QWidget) -> None:
+    """Let the Tab key go through the controls of some parts of a window in turn."""
+    every = [control for part in parts for control in controls(part)]
+    for one, following in pairwise(every):
+        QWidget.setTabOrder(one, following)
 
 
 def spoken_name(widget: QWidget) -> str:

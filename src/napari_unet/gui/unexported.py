@@ -20,9 +20,12 @@ def question(
     when: str = "napari closes",
     title: str = "Close without exporting?",
 ) -> QMessageBox:
-    """Return the question whether to go on without exporting predictions of images."""
+    """Return the question whether to go on without exporting predictions of images.
+
+    The answer to go on is `QMessageBox.StandardButton.Close`.
+    """
     shown = listed([f"“{name}”" for name in names], _NAMES)
-    return QMessageBox(
+    box = QMessageBox(
         QMessageBox.Icon.Question,
         title,
         f"The predictions of {shown} are in no file: they are gone when {when}. "
@@ -30,3 +33,7 @@ def question(
         QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
         window,
     )
+    # "Close" alone may be taken for that of the question
+    box.button(QMessageBox.StandardButton.Close).setText(title.removesuffix("?"))
+    box.setDefaultButton(QMessageBox.StandardButton.Cancel)
+    return box

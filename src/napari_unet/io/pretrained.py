@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from napari_unet.core.starters import AUTO, Starter
-from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.model_file import SUFFIX, read_card
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import ModelCard
 
 STARTERS = (
     Starter(
@@ -51,6 +56,29 @@ def pretrained_models() -> tuple[Path, ...]:
 def starter_of(path: Path) -> Starter | None:
     """Return the description of a model that comes with the package; else None."""
     return next((s for s in STARTERS if pretrained_model(s.name) == path), None)
+
+
+def starter_in(card: ModelCard) -> tuple[Starter, list[str]] | None:
+    """Return the starter that a model goes on from, and what it has learnt besides.
+
+    Returns
+    -------
+    tuple of Starter and list of str, or None
+        The names of the images that are not the starter's; None of a model that has
+        not learnt all that a starter has.
+    """
+    found = {record.sha256 for record in card.images}
+    for starter in STARTERS:
+        own = _images_of(starter.name)
+        if own and own <= found:
+            return starter, [r.name for r in card.images if r.sha256 not in own]
+    return None
+
+
+@cache
+def _images_of(name: str) -> frozenset[str]:
+    """Return the hashes of the images that a starter was trained on."""
+    return frozenset(r.sha256 for r in read_card(pretrained_model(name)).images)
 
 
 def model_path(text: str) -> Path:

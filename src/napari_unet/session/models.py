@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from napari_unet.core.model import Score
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.text import listed
 from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
-from napari_unet.io.pretrained import starter_of
+from napari_unet.io.pretrained import starter_in, starter_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,8 @@ _REMEMBERED = 20
 # Folders within that of the runs, so that "the latest model" to start from is never
 # one of these: trained denoisers, and models converted from other programs.
 DENOISERS, CONVERTED = "denoise", "converted"
+# End of the name of a plane of an image.
+_PLANE = re.compile(r"( t=\d+)?( z=\d+)?$")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,9 +236,19 @@ def purpose_of(entry: ModelEntry) -> str:
     if starter is not None:
         return starter.words
     card = entry.card
+    if (found := starter_in(card)) is not None:
+        # it has learnt corrections: what it was made for is still what it is for
+        starter, others = found
+        corrected = f" on {listed(_files(others), 1)}" if others else ""
+        return f"{starter.words}, corrected{corrected}"
     names = ", ".join(c.name for c in card.classes)
-    images = listed([i.name for i in card.images], 1)
+    images = listed(_files([i.name for i in card.images]), 1)
     return f"{names} in images like {images}" if images else names
+
+
+def _files(names: Sequence[str]) -> list[str]:
+    """Return the names of images, each once, from those of their planes."""
+    return list(dict.fromkeys(_PLANE.sub("", name) for name in names))
 
 
 def describe(card: ModelCard) -> list[tuple[str, str]]:

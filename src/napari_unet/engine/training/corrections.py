@@ -51,7 +51,7 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
         else:
             example = update_example(before, annotation, box, settings.border)
         parted = with_example(parted, example, reach_of(table))
-        _note(records, record_of(example))
+        note_record(records, record_of(example))
     state.card = state.card.replace(images=tuple(records))
     old, new = prepared.training_set.examples, parted.examples
     if prepared.objective.learn_instead(_only_in(new, old), _only_in(old, new)):
@@ -59,12 +59,7 @@ def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared
     return replace(prepared, training_set=parted)
 
 
-def _only_in(some: Sequence[Example], others: Sequence[Example]) -> list[Example]:
-    there = {id(example) for example in others}
-    return [example for example in some if id(example) not in there]
-
-
-def _note(records: list[ImageRecord], record: ImageRecord) -> None:
+def note_record(records: list[ImageRecord], record: ImageRecord) -> None:
     """Replace the record of the same pixels, or add it at the end."""
     keys = [(r.name, r.sha256) for r in records]
     key = record.name, record.sha256
@@ -72,3 +67,8 @@ def _note(records: list[ImageRecord], record: ImageRecord) -> None:
         records[keys.index(key)] = record
     else:
         records.append(record)
+
+
+def _only_in(some: Sequence[Example], others: Sequence[Example]) -> list[Example]:
+    there = {id(example) for example in others}
+    return [example for example in some if id(example) not in there]

@@ -141,6 +141,12 @@ class Learner:
         """Number of corrections that the network has learnt."""
         return len(self._corrections)
 
+    @property
+    def corrected(self) -> list[Example]:
+        """The fields that it has learnt corrections of, each once, in their order."""
+        keys = dict.fromkeys(key for key, _ in self._corrections)
+        return [self._known[key].example for key in keys if key in self._known]
+
     def example(self, key: Hashable) -> Example | None:
         """Return what is known of a field; None if nothing is."""
         known = self._known.get(key)

@@ -24,7 +24,9 @@ from napari_unet.core.training.training_set import (
     make_example,
     update_example,
 )
+from napari_unet.engine.training.corrections import note_record
 from napari_unet.engine.training.learner import Learner
+from napari_unet.engine.training.preparation import record_of
 from napari_unet.io.model_file import SUFFIX, load_model, save_model
 
 if TYPE_CHECKING:
@@ -143,10 +145,14 @@ class CorrectedModel:
         """Return the card of the model that has learnt: nothing has judged it."""
         count = counted(self.count, "correction was", "corrections were")
         note = f"{count} {_NOTE}"
+        records = list(card.images)
+        for example in self.learner.corrected:
+            note_record(records, record_of(example))
         return card.replace(
             name=Path(job.output).name.removesuffix(SUFFIX),
             parent=card.parent if self._learnt_before else card.name,
             notes=(*(n for n in card.notes if not n.endswith(_NOTE)), note),
+            images=tuple(records),
             score=None,
             segmentation=job.segmentation,
         )

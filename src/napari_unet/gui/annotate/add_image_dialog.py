@@ -19,9 +19,10 @@ from qtpy.QtWidgets import (
 from napari_unet.core.text import times
 from napari_unet.gui.annotate.axes_boxes import AxesBoxes
 from napari_unet.gui.dialogs import dialog_buttons
-from napari_unet.gui.widgets import Hint, follow
+from napari_unet.gui.widgets import Hint, check_box, follow
 from napari_unet.session.images.image_layers import check_channels
-from napari_unet.session.images.layers import level_count, level_data
+from napari_unet.session.images.layers import level_count, level_data, level_shape
+from napari_unet.session.images.source_files import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +45,13 @@ def needs_dialog(candidates: Sequence[Layer], chosen: Sequence[Layer]) -> bool:
 
 
 class AddImageDialog(QDialog):
-    """Asks for the layers of an image; several are its channels.
+    """Asks for layers: the channels of one image, or an image each.
 
     Those of `selected` are ticked at first.
     """
 
     chosen = Signal(object, object, int)
-    """Layers, axes and level."""
+    """Layers of an image, axes and level; once for each image."""
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class AddImageDialog(QDialog):
         self._proposed = ""
         # WIDGETS
         self.layers = QListWidget()
-        self.layers.setToolTip("Several layers become the channels of one image.")
+        self.layers.setToolTip("Layers to take into the project.")
         self.layers.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.layers.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.layers.setMaximumHeight(_LIST_HEIGHT)
@@ -77,6 +78,11 @@ class AddImageDialog(QDialog):
             on = any(layer is one for one in selected)
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)
             self.layers.addItem(item)
+        self.each = check_box(
+            "Each is an image of its own",
+            "Else the ticked layers are the channels of one image.",
+            _are_apart(self._ticked()),
+        )
         self.axes = AxesBoxes()
         self.level = QComboBox()
         self.level.setToolTip("Resolution to annotate and train in; the first is full.")
@@ -86,13 +92,14 @@ class AddImageDialog(QDialog):
         # LAYOUT
         form = QFormLayout()
         form.addRow("Layers", self.layers)
+        form.addRow("", self.each)
         form.addRow("Axes", self.axes)
         form.addRow("Level", self.level)
         layout = QVBoxLayout(self)
         layout.addWidget(
             Hint(
-                "Several ticked layers become the channels of one image. What its file "
-                "says of the axes is chosen already."
+                "Tick the channels of one image, or several images. What the file says "
+                "of the axes is chosen already."
             )
         )
         layout.addLayout(form)
@@ -102,6 +109,7 @@ class AddImageDialog(QDialog):
         self._form = form
         # CONNECTIONS
         self.layers.itemChanged.connect(self._on_layers)
+        self.each.toggled.connect(self._check)
         self.axes.textChanged.connect(self._check)
         self.level.currentIndexChanged.connect(self._check)
         follow(self, images.changed, self._on_read)
@@ -109,8 +117,30 @@ class AddImageDialog(QDialog):
 
     def accept(self) -> None:
         """Emit what was chosen."""
-        self.chosen.emit(self._ticked(), self.axes.text(), self._level())
+        axes, level = self.axes.text(), self._level()
+        for layers in self._images_of_layers():
+            # another file may tell other axes
+            own = None if self._own(layers[0]) is None else axes
+            last = level_count(layers[0]) - 1
+            self.chosen.emit(layers, own, min(level, last))
         super().accept()
+
+    def _images_of_layers(self) -> list[list[Layer]]:
+        """Return the ticked layers of each image."""
+        ticked = self._ticked()
+        return [[layer] for layer in ticked] if self._apart() else [ticked]
+
+    def _apart(self) -> bool:
+        return len(self._ticked()) > 1 and self.each.isChecked()
+
+    def _own(self, layer: Layer) -> str | None:
+        """Return the axes that are chosen for a layer; None for those of its file.
+
+        Of the first they are chosen in any case; of others if somebody chose them.
+        """
+        axes, first = self.axes.text(), self._ticked()[0]
+        alike = layer.ndim == first.ndim and layer.rgb == first.rgb
+        return axes if layer is first or (alike and axes != self._proposed) else None
 
     def _ticked(self) -> list[Layer]:
         return [
@@ -124,6 +154,9 @@ class AddImageDialog(QDialog):
 
     def _on_layers(self, _: object = None) -> None:
         ticked = self._ticked()
+        if len(ticked) > 1 and not self.each.isVisibleTo(self):
+            self.each.setChecked(_are_apart(ticked))
+        self._form.setRowVisible(self.each, len(ticked) > 1)
         self.level.clear()
         first = ticked[0] if ticked else None
         if first is not None:
@@ -161,7 +194,10 @@ class AddImageDialog(QDialog):
             own = None if axes == self._proposed else axes
             found = self._images.interpret(ticked[0], own, level) if ticked else None
             if found is not None or axes:
-                check_channels(ticked, axes, level)
+                check_channels(ticked[:1] if self._apart() else ticked, axes, level)
+            for other in ticked[1:] if self._apart() else ():
+                if self._images.interpret(other, self._own(other)) is None:
+                    found = None  # its file is still being read
             if found is not None:
                 words = "\n".join((found.summary, *found.notes)).strip()
                 doubtful = found.doubtful
@@ -171,3 +207,9 @@ class AddImageDialog(QDialog):
         self.problem.setText(sentence, "warning")
         ok = self.buttons.button(QDialogButtonBox.StandardButton.Ok)
         ok.setEnabled(bool(ticked) and not sentence and words != READING)
+
+
+def _are_apart(layers: Sequence[Layer]) -> bool:
+    """Whether layers look like images of their own: of several files, or shapes."""
+    shapes = {level_shape(layer) for layer in layers}
+    return len(shapes) > 1 or len({path_of(layer) for layer in layers}) > 1

@@ -57,8 +57,8 @@ class ImagePanel(QWidget):
         self.interpretation = Hint()
         self.add = button(
             "Add image…",
-            "Take image layers of the viewer into the project: the selected ones, "
-            "also several as the channels of one image.",
+            "Take image layers of the viewer into the project: the selected ones, as "
+            "images or as the channels of one.",
         )
         self.show_annotation = button(
             NEW,
@@ -217,6 +217,8 @@ def _add(
     with report_errors(workspace):
         image = workspace.images.add(layers, axes, level)
         workspace.annotating.layers.show(image.id)
+        # what is painted on another image is not to lie on this one
+        workspace.images.set_current(image.id)
 
 
 def _add_plain(workspace: Workspace, chosen: Sequence[Layer]) -> None:

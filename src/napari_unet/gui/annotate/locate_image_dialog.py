@@ -28,8 +28,9 @@ def ask_where(workspace: Workspace, image: ProjectImage, window: QWidget) -> Non
     """Ask where an image is now; other missing ones are searched beside it."""
     names = [Path(source.path).name for source in image.sources if source.path]
     dialog = QFileDialog(window, f"Where is {image.name} now?")
-    # such an image is a folder: a dialog for files would open it instead
-    folder = any(name.endswith(".zarr") for name in names)
+    # such an image is a folder, as files that were opened as one stack are: a dialog
+    # for files would open it instead
+    folder = any(Path(name).suffix in ("", ".zarr") for name in names)
     mode = QFileDialog.FileMode
     dialog.setFileMode(mode.Directory if folder else mode.ExistingFile)
     dialog.setLabelText(QFileDialog.DialogLabel.Accept, "Open")

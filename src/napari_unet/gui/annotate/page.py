@@ -27,9 +27,10 @@ NO_IMAGE = (
     "Or go on with a project that you saved."
 )
 NOT_ADDED = "Press Add image… to annotate the image that is open."
+OF_NO_IMAGE = "{} is not in the project: press Add image… to annotate it."
 SEVERAL = (
-    "Press Add image… and tick the layers of one image: "
-    "if it has several channels, the layer of each."
+    "Press Add image… and tick what is to be annotated: images, or the layers that are "
+    "the channels of one."
 )
 
 
@@ -87,14 +88,19 @@ class AnnotatePage(QWidget):
         self.next_fold.toggled.connect(self.next.start)
         self.check_fold.toggled.connect(self.check.start)
         follow(self, workspace.images.changed, self.refresh)
+        follow(self, workspace.images.current_changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:
         """Show what there is to work on, or say what to do first."""
-        images = self._workspace.images
+        images, candidates = self._workspace.images, self._workspace.images.candidates()
         known = bool(self._workspace.store.project.images)
         for part in self._work:
             part.setVisible(known)
         self.import_.setVisible(known)
-        sentence = (NO_IMAGE, NOT_ADDED, SEVERAL)[min(len(images.candidates()), 2)]
-        self.empty.setText("" if known else sentence)
+        sentence = (NO_IMAGE, NOT_ADDED, SEVERAL)[min(len(candidates), 2)]
+        if known:
+            # whoever chose a layer that is no image of the project looks at that
+            chosen = [layer.name for layer in candidates if images.is_active(layer)]
+            sentence = OF_NO_IMAGE.format(*chosen) if chosen else ""
+        self.empty.setText(sentence)

@@ -72,8 +72,8 @@ class ProjectButton(QPushButton):
     def save_as(self, folder: str) -> None:
         """Save the project as a folder."""
         with report_errors(self._workspace):
-            self._workspace.store.save_as(Path(folder))
-            self._workspace.message.emit("info", f"Saved the project in {folder}.")
+            saved = self._workspace.store.save_as(Path(folder))
+            self._workspace.message.emit("info", f"Saved the project in {saved}.")
 
     def open_folder(self, folder: str) -> None:
         """Open a project in place of this one, with its images."""

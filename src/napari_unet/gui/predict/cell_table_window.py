@@ -184,6 +184,7 @@ class CellTableWindow(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Cells")
         self._tables, self._viewer = workspace.prediction.tables, workspace.viewer
+        self._images = workspace.images
         # WIDGETS
         self.scope = QComboBox()
         for key, name in _SCOPES.items():
@@ -230,6 +231,8 @@ class CellTableWindow(QDialog):
 
     def refresh(self, *_: object) -> None:
         """Show what is measured of the scope."""
+        if (image := self._images.current) is not None:
+            self.scope.setItemText(0, f"This {image.part_word()}")
         table = self._tables.table(self.scope.currentData())
         chosen = self._chosen_place()
         self.model.set_table(table)
@@ -239,7 +242,10 @@ class CellTableWindow(QDialog):
         number = len(table["label"]) if table else 0
         what = "Measuring …" if self._tables.measuring else "No cells."
         size = size_column(table)
-        self.count.setText(counted(number, "cell") if number else what)
+        frames = len(np.unique(table["t"])) if number and "image" not in table else 1
+        # a cell is counted in each time point
+        over = f" in {frames} time points" if frames > 1 else ""
+        self.count.setText(f"{counted(number, 'cell')}{over}" if number else what)
         unit = size.rpartition("_")[2].replace("um", "µm")
         for power, sign in (("2", "²"), ("3", "³")):
             unit = unit.replace(power, sign)

@@ -66,6 +66,7 @@ class ExportDialog(QDialog):
         )
         self.all_images.setVisible(len(image_ids) > 1)
         self.format = choice_box(_FORMATS)
+        self.format.setAccessibleName("Format of the files")
         self.problem = Hint(level="error")
         self.buttons = dialog_buttons(self, "Save", "Cancel")
         # LAYOUT

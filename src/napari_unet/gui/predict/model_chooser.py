@@ -36,6 +36,7 @@ _AUTOMATIC = (
     "The models of the package are tried on a part of the image; that which is "
     "surest of its cells is taken."
 )
+_WAIT = "Predict tries which model suits the image, and says why."
 _FILES = f"Models (*{SUFFIX} {' '.join(PATTERNS)});;All files (*)"
 
 
@@ -130,7 +131,8 @@ class ModelChooser(QWidget):
         if entry is None:
             automatic = self._models.automatic
             self.combo.setToolTip("The model that predicts.")
-            self.purpose.setText(self._wait() if automatic else "")
+            # also while it is tried: what is below would move under the mouse
+            self.purpose.setText(_WAIT if automatic else "")
             self.details.setText("" if automatic else "Choose a model.")
             self.details.setVisible(not automatic)
         else:
@@ -141,12 +143,6 @@ class ModelChooser(QWidget):
             self.purpose.setToolTip("" if choice is None else choice.reason)
             self.details.setVisible(True)
             self._describe(entry)
-
-    def _wait(self) -> str:
-        # while it is tried, the line below the progress says so
-        if self._starters.running:
-            return ""
-        return "Predict tries which model suits the image, and says why."
 
     def _fill(self) -> None:
         """List the models, with the one on top that is chosen by the image."""

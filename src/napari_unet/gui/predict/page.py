@@ -212,8 +212,9 @@ class PredictPage(QWidget):
         count, why = "Cells appear here when a slice is predicted.", _FIRST
         for part in self._of_regions:
             part.setVisible("regions" in kinds)
-        if number is not None:
-            count = f"{counted(number, 'cell')} in this slice."
+        if number is not None and results is not None:
+            word = results.image.part_word(results.cells.ndim)
+            count = f"{counted(number, 'cell')} in this {word}."
         elif results is not None and not results.has_cells:
             count = why = _REGIONS
         elif only_regions:

@@ -47,6 +47,7 @@ class RunPanel(QWidget):
         self._models = workspace.models
         # WIDGETS
         self.extent = choice_box(_EXTENTS)
+        self.extent.setAccessibleName("How much to predict")
         self.compute = ComputeBox(workspace.prediction_place, PREDICT_TIP)
         self.predict = button("Predict", "Find the cells with the chosen model.")
         self.cancel = button("Cancel", "Stop at the next tile; what is done stays.")
@@ -87,6 +88,7 @@ class RunPanel(QWidget):
         if self.extent.currentData() not in ("folder", "images"):
             problem, resampling = targets.problem(), targets.resampling()
         self.image.setText(targets.name() or "No image is open.")
+        self.extent.setItemText(0, f"This {targets.part_word()}")
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")

@@ -244,7 +244,7 @@ class CellEditor:
 
     def _point_to(self, aim: Aim, step: Step | None) -> None:
         if step is None:
-            self.message.emit("info", "All cells of this slice were looked at.")
+            self.message.emit("info", self._why_no_step(aim))
             return
         where = {"t": aim.t, "z": aim.z, "y": step.point[0], "x": step.point[1]}
         axes = aim.image.annotation_axes
@@ -255,6 +255,15 @@ class CellEditor:
         self.pointed.emit(there)
         self.stepped = step.text
         self.changed.emit()
+
+    def _why_no_step(self, aim: Aim) -> str:
+        """Say why there is no next cell."""
+        if aim.results is not None:
+            return "All predicted cells of this slice were looked at."
+        predicted = self._prediction.results.get(aim.image.id)
+        layer = None if predicted is None else predicted.layer("cells")
+        other = "" if layer is None else f" Select {layer.name} for the predicted ones."
+        return f"No cell is painted in this slice.{other}"
 
     def accept_here(self) -> None:
         """Accept the predicted cell under the pointer."""

@@ -47,4 +47,7 @@ def add_folder(
         except Exception as error:  # whatever napari's reader raises
             say("warning", f"{file.name} was not added: {error}")
         yield None
+    if (current := images.current) is not None:
+        # the others would be seen where this one ends
+        images.set_current(current.id)
     say("info", f"Added {counted(added, 'image')} of {folder.name}.")

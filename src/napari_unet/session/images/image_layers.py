@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from napari_unet.core.images.image import AXES
 from napari_unet.session.images import layers as roles
+from napari_unet.session.images.interpretation import ONE_CHANNEL
 from napari_unet.session.images.source_files import path_of
 from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.project.recovery import fingerprint
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.session.images.interpretation import Interpretation
+
+# End of the name of a layer that is a channel, as our reader calls it.
+_CHANNEL = re.compile(r" channel \d+$")
 
 
 def is_image(layer: Layer) -> bool:
@@ -76,9 +81,12 @@ def describe(
     layers: Sequence[Layer], found: Interpretation, level: int, mark: str
 ) -> ProjectImage:
     """Return the record of an image that is new to the project; `mark`: fingerprint."""
+    notes = found.notes
+    if len(layers) > 1:
+        notes = tuple(note for note in notes if not note.startswith(ONE_CHANNEL))
     return ProjectImage(
         id=uuid4().hex[:12],
-        name=layers[0].name,
+        name=_common_name([layer.name for layer in layers]),
         sources=tuple(
             ImageSource(path=path_of(layer), layer=layer.name) for layer in layers
         ),
@@ -88,7 +96,7 @@ def describe(
         fingerprint=mark,
         spacing_um=found.spacing_um,
         samples=found.samples,
-        notes=found.notes,
+        notes=notes,
     )
 
 
@@ -120,6 +128,12 @@ def selections(
         yield [by_name[name] for name in names]
     if len(channels) == len(names):
         yield channels
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """Return the name of an image by those of its layers, which are its channels."""
+    without = {_CHANNEL.sub("", name) for name in names}
+    return without.pop() if len(names) > 1 and len(without) == 1 else names[0]
 
 
 def _check_axes(layer: Layer, axes: str, shape: tuple[int, ...]) -> None:

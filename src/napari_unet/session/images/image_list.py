@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -14,6 +15,7 @@ from napari_unet.core.images.image import ImageFile
 from napari_unet.session.future import all_of
 from napari_unet.session.images import interpretation
 from napari_unet.session.images import layers as roles
+from napari_unet.session.images.channel_layers import are_in_the_way, part_channels
 from napari_unet.session.images.image_layers import (
     check_channels,
     check_images,
@@ -115,13 +117,18 @@ class ImageList:
         level : int
             Of a multiscale image, 0 the finest.
         """
-        # a level that does not exist has no shape to interpret
-        check_images(layers, level)
-        file = self.files.read_now(layers[0])
-        found = interpretation.interpret(layers[0], file, axes, level)
-        check_channels(layers, found.axes, level)
+        found = self._interpreted(layers, axes, level)
         if any(self.id_of(layer) for layer in layers):
             raise ValueError(f"{layers[0].name} is in the project already.")
+        if are_in_the_way(layers[0], found.axes):
+            layers = self._part(layers[0], found)
+            if (id_ := self.id_of(layers[0])) is not None:
+                # closed until now: it was found by its channels
+                self._last = id_
+                self.current_changed.emit()
+                return self._store.project.image(id_)
+            own_axes = None if axes is None else axes.replace("c", "")
+            found = self._interpreted(layers, own_axes, level)
         mark = fingerprint_of(layers, found.axes, level)
         known = [
             i
@@ -140,6 +147,14 @@ class ImageList:
         self.changed.emit()
         self.current_changed.emit()
         return image
+
+    def part_channels(self, layers: Sequence[Layer]) -> None:
+        """Part layers whose channels are in the way of closed images; see `add`."""
+        for layer in layers:
+            with suppress(ValueError):
+                found = self._interpreted([layer], None, 0)
+                if are_in_the_way(layer, found.axes):
+                    self._part(layer, found)
 
     def interpret(
         self, layer: Layer, axes: str | None = None, level: int = 0
@@ -316,6 +331,27 @@ class ImageList:
             return annotation, image.annotation_axes, 0
         own = self.layers(id_)
         return (own[0], image.axes, image.level) if own else None
+
+    def _interpreted(
+        self, layers: Sequence[Layer], axes: str | None, level: int
+    ) -> Interpretation:
+        # a level that does not exist has no shape to interpret
+        check_images(layers, level)
+        file = self.files.read_now(layers[0])
+        found = interpretation.interpret(layers[0], file, axes, level)
+        check_channels(layers, found.axes, level)
+        return found
+
+    def _part(self, layer: Layer, found: Interpretation) -> list[Layer]:
+        parts = part_channels(self._viewer, layer, found.axes, found.samples)
+        if len(parts) > 1:
+            self.message.emit(
+                "info",
+                f"{layer.name}: each of its {len(parts)} channels is a layer of its "
+                "own now, so that sliders move the image and what is painted on it "
+                "alike.",
+            )
+        return parts
 
     def _arrays(self, image: ProjectImage) -> list[Any]:
         layers = self.layers(image.id)

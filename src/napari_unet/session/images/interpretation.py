@@ -33,6 +33,11 @@ _WORDS = {
     "z": ("slice", "slices"),
     "c": ("channel", "channels"),
 }
+ONE_CHANNEL = "It is one of the channels"
+"""Beginning of the note on a layer whose file has more channels."""
+
+# Axes without channels, of a series of stacks.
+_MOST_GUESSED = 4
 # Samples that are kept of how many stored ones: without transparency, and of equal
 # colours one.
 _READ = {2: (1,), 3: (1,), 4: (1, 3)}
@@ -120,7 +125,7 @@ def interpret(
         size = " × ".join(f"{length:.3g}" for length in said or ())
         notes.append(f"The layer's pixel size is used; the file says {size} µm.")
     if match is not None and match.one_channel:
-        notes.append(f"It is one of the channels of {times(file.shape)} ({file.axes}).")
+        notes.append(f"{ONE_CHANNEL} of {times(file.shape)} ({file.axes}).")
     samples = None if agreeing is None else agreeing.samples
     alpha = roles.level_shape(layer)[-1] == 4
     if samples is None and layer.rgb and not file.axes and alpha:
@@ -143,9 +148,12 @@ def interpret(
 def is_ambiguous(layer: Layer, file: FileMetadata) -> bool:
     """Whether an axis of a layer may be colour, slices or channels: the user says.
 
-    Some programs write any three or four planes as the colours of one.
+    Some programs write any three or four planes as the colours of one; and which of
+    five axes are the channels is nothing to be guessed.
     """
     match = _match(layer, file)
+    if match is None and not roles.named_axes(layer) and layer.ndim > _MOST_GUESSED:
+        return True
     if layer.rgb or match is None or "c" not in match.axes or not file.notes:
         return False
     return axis_sizes(match.axes, roles.level_shape(layer))["c"] in (3, 4)

@@ -70,6 +70,11 @@ def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str,
     return {METADATA_KEY: {"role": role, "source": source, "run": run, **extras}}
 
 
+def from_file(path: str | None) -> dict[str, Any]:
+    """Return the metadata of a layer that was made of one from a file."""
+    return {METADATA_KEY: {"path": path}} if path else {}
+
+
 def role_of(layer: Layer) -> str | None:
     """Return the role of a layer, None for a layer of someone else."""
     role = noted(layer).get("role")

@@ -45,10 +45,26 @@ def zoom_to(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     if not layers:
         return
     # napari before 0.9 has no scene, and fits all that is visible
-    if hasattr(viewer, "scene"):
+    if not hasattr(viewer, "scene"):
+        viewer.reset_view()
+    elif max(layer.ndim for layer in layers) == viewer.dims.ndim:
         viewer.fit_to_view(layers=layers)
     else:
-        viewer.reset_view()
+        _fit_flat(viewer, layers)
+
+
+def _fit_flat(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
+    """Bring layers into view that have fewer axes than others: napari's own fails."""
+    viewer.reset_view()
+    first = viewer.dims.ndim - max(layer.ndim for layer in layers)
+    shown = [axis - viewer.dims.ndim for axis in viewer.dims.displayed]
+    if min(shown) + viewer.dims.ndim < first:
+        return  # an axis that they lack is on the canvas
+    corners = np.array([np.asarray(layer.extent.world)[:, shown] for layer in layers])
+    low, high = corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)
+    every = np.ptp(np.asarray(viewer.layers.extent.world)[:, shown], axis=0)
+    viewer.scene.camera.zoom *= float(np.min(every / np.maximum(high - low, 1e-9)))
+    viewer.scene.camera.center = tuple((low + high) / 2)
 
 
 def neighbour(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_unet.core.text import reason
 from napari_unet.session.project.image_paths import is_missing, located
 
 if TYPE_CHECKING:
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
@@ -43,7 +45,8 @@ def open_images(
 def open_image(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> None:
     """Open the files of an image; it is found again by its pixels.
 
-    ValueError if it is not from a file, or something else is in the file now.
+    ValueError if it is not from a file, it cannot be read, or something else is in the
+    file now: that does not stay open.
     """
     paths = list(dict.fromkeys(s.path for s in image.sources if s.path is not None))
     if not paths:
@@ -51,10 +54,19 @@ def open_image(viewer: ViewerModel, images: ImageList, image: ProjectImage) -> N
             f"{image.name} is not from a file: "
             "open it as you did before, then it is found again."
         )
-    viewer.open(paths)
+    before = [*viewer.layers]
+    try:
+        viewer.open(paths)
+    except Exception as error:  # whatever napari's readers raise
+        raise ValueError(f"{paths[0]} cannot be opened: {reason(error)}.") from error
+    images.part_channels(_new(viewer, images, before))
     if not images.layers(image.id):
+        for layer in _new(viewer, images, before):
+            viewer.layers.remove(layer)
+        stacked = set("tz") & set(image.axes)
         raise ValueError(
             f"{paths[0]} is not {image.name}: its shape or pixels are others."
+            + " If it was opened as a stack of files, open it so again." * bool(stacked)
         )
 
 
@@ -85,5 +97,18 @@ def locate(
         raise
     for other in found:
         if not images.layers(other.id):
-            open_image(viewer, images, other)
+            try:
+                open_image(viewer, images, other)
+            except ValueError:
+                # another file of the same name: it is asked for by itself
+                store.update(store.project.with_image(before.image(other.id)))
     images.set_current(image_id)
+
+
+def _new(viewer: ViewerModel, images: ImageList, before: list[Layer]) -> list[Layer]:
+    """Return the layers that came since and are of no image."""
+    return [
+        layer
+        for layer in viewer.layers
+        if not any(layer is old for old in before) and images.id_of(layer) is None
+    ]

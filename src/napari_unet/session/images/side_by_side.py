@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -31,8 +32,9 @@ class SideBySide:
     def __init__(self, viewer: ViewerModel, images: ImageList) -> None:
         self._viewer, self._images = viewer, images
         self.shown = False
-        # how far each image was moved, (y, x) in the world
-        self._moved: dict[str, NDArray[np.float64]] = {}
+        # where the first layer of each image was, (y, x): those that come later lie on
+        # it, and one that is opened again was not moved
+        self._home: WeakKeyDictionary[Layer, NDArray[np.float64]] = WeakKeyDictionary()
         images.attached.connect(self._on_attached)
 
     def set_shown(self, shown: bool) -> None:
@@ -57,24 +59,27 @@ class SideBySide:
         """Move the images into a grid that is about square, line by line."""
         if not ids:
             return
-        sizes = [_extent(self._images.layers(i)[0]) for i in ids]
+        firsts = [self._images.layers(i)[0] for i in ids]
+        sizes = [_extent(layer) for layer in firsts]
         step = np.max([high - low for low, high in sizes], axis=0) * (1 + _GAP)
         columns = ceil(sqrt(len(ids)))
-        for number, (id_, (low, _)) in enumerate(zip(ids, sizes, strict=True)):
+        for number, (first, (low, _)) in enumerate(zip(firsts, sizes, strict=True)):
             place = np.array(divmod(number, columns)) * step
-            self._move(id_, place - low)
+            self._home[first] = np.array(first.translate[-2:])
+            self._move(first, place - low)
 
-    def _move(self, id_: str, by: NDArray[np.float64]) -> None:
+    def _move(self, first: Layer, by: NDArray[np.float64]) -> None:
+        """Move the first layer of an image with all that belongs to the image."""
+        id_ = self._images.id_of(first)
         for layer in self._viewer.layers:
-            if self._images.id_of(layer) == id_:
+            if layer is first or (id_ is not None and self._images.id_of(layer) == id_):
                 # rows and columns are the last axes of all layers
                 layer.translate = [*layer.translate[:-2], *(layer.translate[-2:] + by)]
-        self._moved[id_] = self._moved.get(id_, np.zeros(2)) + by
 
     def _put_back(self) -> None:
-        for id_, by in list(self._moved.items()):
-            self._move(id_, -by)
-        self._moved.clear()
+        for first, home in list(self._home.items()):
+            self._move(first, home - first.translate[-2:])
+        self._home.clear()
 
     def _on_attached(self, _id: str) -> None:
         if self.shown:

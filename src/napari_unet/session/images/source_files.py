@@ -133,7 +133,7 @@ class SourceFiles:
 
 def path_of(layer: Layer) -> str | None:
     """Return where a layer is from, absolute; None if it is not from a file."""
-    path = layer.source.path
+    path = layer.source.path or roles.noted(layer).get("path")
     if not path or "://" in str(path):
         return str(path) if path else None
     return str(Path(path).absolute())

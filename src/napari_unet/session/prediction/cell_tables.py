@@ -68,8 +68,8 @@ class CellTables(CellFollower):
         """
         known = {i: t for i, t in self._tables.items() if i in self._results}
         if scope == "images":
-            named = {self._results[i].image.name: t for i, t in known.items()}
-            return together(named)
+            names = self._names()
+            return together({names[i]: t for i, t in known.items()})
         image = self._images.current
         if image is None or image.id not in known:
             return {}
@@ -111,20 +111,31 @@ class CellTables(CellFollower):
         at = dict(zip(results.image.annotation_axes, point.tolist(), strict=True))
         found = (table["label"] == id_) & (table["t"] == at.get("t", 0))
         if "image" in table:
-            found &= table["image"] == results.image.name
+            found &= table["image"] == self._names()[results.image.id]
         rows = np.flatnonzero(found)
         return int(rows[0]) if id_ and len(rows) else None
 
     def _of_row(self, table: Columns, row: int) -> ResultLayers | None:
         if "image" in table:
             name = str(table["image"][row])
-            every = self._results.values()
-            return next((r for r in every if r.image.name == name), None)
+            ids = (i for i, known in self._names().items() if known == name)
+            return next((self._results[i] for i in ids), None)
         return self._of_current()
 
     def _of_current(self) -> ResultLayers | None:
         image = self._images.current
         return None if image is None else self._results.get(image.id)
+
+    def _names(self) -> dict[str, str]:
+        """Return the names of the images, of which no two are the same."""
+        names: dict[str, str] = {}
+        for image_id, results in self._results.items():
+            name, number = results.image.name, 1
+            while name in names.values():
+                number += 1
+                name = f"{results.image.name} ({number})"
+            names[image_id] = name
+        return names
 
     def _is_wanted(self, image_id: str) -> bool:
         return self._watchers > 0 and self._results[image_id].pixels is not None

@@ -301,7 +301,10 @@ class PredictionControl:
         return self.results.get(image.id) if image is not None else None
 
     def cells_in_view(self) -> int | None:
-        """Return how many cells the slice in view has; None if that is not known."""
+        """Return how many cells the slice in view has; None if that is not known.
+
+        Of a network for volumes those of the volume.
+        """
         results = self.results_in_view()
         return results.cells_in_view() if results is not None else None
 

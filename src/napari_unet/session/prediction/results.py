@@ -344,7 +344,7 @@ class ResultLayers:
         return None
 
     def cells_in_view(self) -> int | None:
-        """Return how many cells the slice in view has; None if that is not known."""
+        """Return how many cells are in the slice in view, or its volume, if known."""
         place, counts = self.place_in_view(), self.cells.counts
         if place is None:
             return None

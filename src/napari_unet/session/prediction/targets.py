@@ -67,6 +67,12 @@ class Targets:
             return str(layer.name)
         return image.name if image is not None else ""
 
+    def part_word(self) -> str:
+        """Return what is predicted at least: the slice in view, or what it is of."""
+        card, image = self._models.card, self._images.current
+        ndim = 2 if card is None else card.architecture.ndim
+        return "slice" if image is None else image.part_word(ndim)
+
     def folder(self) -> Path:
         """Return the folder that the image in view is in, or else the home."""
         image = self._images.current
@@ -87,7 +93,15 @@ class Targets:
             channels, name = image.channels, image.name
         # which of several layers is meant is resolved by the prediction
         problems = [channel_problem(c, name, channels) for c in cards if channels]
-        return problems[0] if all(problems) and problems else ""
+        if not problems or not all(problems):
+            return ""
+        if self._models.card is not None:
+            return problems[0]
+        needed = " or ".join(map(str, sorted({c.architecture.channels for c in cards})))
+        return (
+            f"The models that come with the package see {needed} channel, {name} has "
+            f"{counted(channels, 'channel')}: train one on it first."
+        )
 
     def _cards(self) -> list[ModelCard]:
         """Return the cards of the chosen model, or of all starters."""

@@ -133,6 +133,12 @@ class ProjectImage(Settings):
     def annotation_shape(self) -> tuple[int, ...]:  # noqa: D102
         return tuple(n for n, a in zip(self.shape, self.axes, strict=True) if a != "c")
 
+    def part_word(self, ndim: int = 2) -> str:
+        """Return what a network of so many dimensions sees at a time, for people."""
+        if ndim == 3:
+            return "volume"
+        return "time point" if "t" in self.axes and "z" not in self.axes else "slice"
+
     def begun(self) -> ProjectImage:
         """Return it with an annotation; with its first one it is used for training."""
         if self.annotated:

@@ -108,6 +108,19 @@ def working_copy(folder: Path, root: Path) -> tuple[Path, tuple[str, ...]]:
     return _import(folder, kept, root)
 
 
+def saved_before(folder: Path, project: Project) -> Path:
+    """Return the folder that a save is meant for.
+
+    A file dialog enters a folder that is there: what is named inside of an earlier save
+    of the same project is meant for that one.
+    """
+    with suppress(OSError, ValueError):
+        there = ProjectFile.read(folder.parent)
+        if there.saved and there.project.id == project.id:
+            return folder.parent
+    return folder
+
+
 def folder_name(name: str) -> str:
     """Return an unused name for the folder of a new project."""
     return f"{file_stem(name, 'project', longest=_LONGEST_NAME)}-{uuid4().hex[:8]}"

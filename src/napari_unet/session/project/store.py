@@ -31,6 +31,7 @@ from napari_unet.session.project.recovery import default_root, lock
 from napari_unet.session.project.saved_folder import (
     folder_name,
     save_folder,
+    saved_before,
     working_copy,
 )
 from napari_unet.session.project.saving import Saving
@@ -292,16 +293,19 @@ class ProjectStore:
         """Images whose files are no longer where they were."""
         return [image for image in self._project.images if is_missing(image)]
 
-    def save_as(self, folder: Path) -> None:
-        """Save a copy as a portable folder; this store stays where it is.
+    def save_as(self, folder: Path) -> Path:
+        """Save a copy as a portable folder, which is returned; this store stays.
 
-        ValueError if the folder holds another project, OSError if it cannot be written.
+        One within an earlier save of this project stands for that. ValueError if the
+        folder holds another project, OSError if it cannot be written.
         """
         images = [image for image in self._project.images if image.annotated]
         files = {image.id: self.annotation(image.id) for image in images}
         found = {i.id: self._edits.get(i) for i in self._project.images}
         edits = {id_: file for id_, file in found.items() if file is not None}
+        folder = saved_before(folder, self._project)
         save_folder(folder, self._project, self.folder, files, edits)
+        return folder
 
     def tick(self) -> None:
         """Save what is due in the background; to be called a few times a second."""
