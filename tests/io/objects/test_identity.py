@@ -229,7 +229,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(
     missing = replace(FORMATS["rois"], package="no_such_package")
     wanted = (
         r"need the package no_such_package.*pip install "
-        rf"'{DISTRIBUTION}\[formats\]'"
+        rf'"{DISTRIBUTION}\[formats\]"'
     )
     path, written = tmp_path / "a.zip", objects(*CASES["hole"])
     with pytest.raises(ModuleNotFoundError, match=wanted):
