@@ -102,12 +102,14 @@ _FOOT = (
     "  of its last stroke until the new cells are drawn.",
     "",
     "What causes the missed targets: without a graphics card, drawing the window",
-    "takes both cores for 20 to 50 ms (OpenGL and the screen's server compute it),",
-    "and each further visible layer adds a fifth to a third. Two processes that do",
-    "nothing but count, at the worker's priority beside a napari without the plugin's",
-    "layers, made its p99 1.25 times as long. Drawing the layer of the live preview",
-    "takes time of the cores from the training. Finding the cells of 2048 × 2048",
-    "pixels takes one core 130 to 200 ms, a third of it for the watershed.",
+    "takes both cores for 13 to 50 ms (OpenGL and the screen's server compute it),",
+    "and each further visible layer adds a third, as the rows on the same layers",
+    "without a job show. Two processes that do nothing but count, at the worker's",
+    "priority beside a napari without the plugin's layers, made its p99 1.25 times as",
+    "long on another machine. Drawing the layer of the live preview takes time of the",
+    "cores from the training. Finding the cells of 2048 × 2048 pixels takes one core",
+    "130 to 200 ms, a third of it for the watershed. Steps that show or take away a",
+    "layer are nearly all napari's own.",
 )
 
 

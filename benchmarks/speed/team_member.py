@@ -1,7 +1,7 @@
 """One of the processes of `teams`: trains, and says how long a step took.
 
-`python -m benchmarks.speed.team_member STEPS PRECISION FILE`; the first writes the
-weights, and seconds of each step, into a file.
+`python -m benchmarks.speed.team_member PRESET STEPS PRECISION FILE`; the first writes
+the weights, and seconds of each step, into a file.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.events import StepDone
 from napari_unet.core.torchrun import this_member
-from napari_unet.core.training.training_settings import Training
+from napari_unet.core.training.training_settings import PRESETS
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.team import joined
 from napari_unet.io import samples
@@ -24,11 +24,11 @@ from napari_unet.io import samples
 
 def main() -> None:
     """Train on the samples of nuclei, four patches a step."""
-    steps, precision, file = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    preset, steps, precision, file = sys.argv[1:]
     torch.set_num_threads(1)
     images, labels = zip(*samples.nuclei(), strict=True)
-    settings = Training.quick().replace(
-        steps=steps, minutes=0.0, batch=4, validation=0.0, precision="fp32"
+    settings = PRESETS[preset]().replace(
+        steps=int(steps), minutes=0.0, batch=4, validation=0.0, precision="fp32"
     )
     with joined(this_member(), "cpu") as (team, device):
         pairs = annotated_fields(images[:3], labels[:3], 2, "instances")
@@ -43,7 +43,7 @@ def main() -> None:
             if isinstance(event, StepDone):
                 seconds.append(perf_counter() - began)
                 began = perf_counter()
-            if state.record.step == steps:
+            if state.record.step == int(steps):
                 break
         if team.is_first:
             weights = {n: t.numpy() for n, t in state.module.state_dict().items()}

@@ -22,31 +22,17 @@ if TYPE_CHECKING:
 _SETTLING = 3
 
 
-def teams(folder: Path, steps: int = 20, repeats: int = 3) -> list[Row]:
+def teams(folder: Path, repeats: int = 3) -> list[Row]:
     """Compare a step of two processes with one of one, each of one thread."""
-    found: dict[int, list[float]] = {1: [], 2: []}
-    for number in range(repeats):
-        for size in found:
-            file = folder / f"{size}-{number}.npz"
-            seconds = _trained(size, steps, "single", file)["seconds"]
-            found[size].append(median(seconds[_SETTLING:]))
-    pairs = zip(found[2], found[1], strict=True)
     one, two = (
-        _trained(size, 20, "double", folder / f"{size}-double.npz") for size in (1, 2)
+        _trained(size, "quick", 20, "double", folder / f"{size}.npz") for size in (1, 2)
     )
     names = [n for n in one if n != "seconds" and one[n].dtype.kind == "f"]
     difference = max(float(np.abs(two[n] - one[n]).max()) for n in names)
     largest = max(float(np.abs(one[n]).max()) for n in names)
     return [
-        Row(
-            "training step of 2 processes with 2 patches each, one thread each",
-            "1 process with 4 patches, one thread",
-            median(b / a for b, a in pairs),
-            "≤",
-            0.65,
-            " ×",
-            f"{middle(found[2])} and {middle(found[1])}",
-        ),
+        _step("quick", 20, repeats, folder),
+        _step("accurate", 8, repeats, folder),
         Row(
             "weights after 20 steps of 2 processes in double precision",
             "those of 1 process; relative to the largest weight",
@@ -57,8 +43,27 @@ def teams(folder: Path, steps: int = 20, repeats: int = 3) -> list[Row]:
     ]
 
 
+def _step(preset: str, steps: int, repeats: int, folder: Path) -> Row:
+    """Return how long a step of two processes takes, for the network of a preset."""
+    found: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(repeats):
+        for size in found:
+            file = folder / f"{preset}-{size}-{number}.npz"
+            seconds = _trained(size, preset, steps, "single", file)["seconds"]
+            found[size].append(median(seconds[_SETTLING:]))
+    return Row(
+        f"training step, {preset}, of 2 processes with 2 patches, one thread each",
+        "1 process with 4 patches, one thread",
+        median(b / a for b, a in zip(found[2], found[1], strict=True)),
+        "≤",
+        0.65,
+        " ×",
+        f"{middle(found[2])} and {middle(found[1])}",
+    )
+
+
 def _trained(
-    size: int, steps: int, precision: str, file: Path
+    size: int, preset: str, steps: int, precision: str, file: Path
 ) -> dict[str, NDArray[np.float64]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -73,7 +78,7 @@ def _trained(
     command = [sys.executable, "-m", "benchmarks.speed.team_member"]
     members = [
         subprocess.Popen(
-            [*command, str(steps), precision, str(file)],
+            [*command, preset, str(steps), precision, str(file)],
             env={**os.environ, **where, "RANK": str(k), "LOCAL_RANK": str(k)},
         )
         for k in range(size)
