@@ -15,10 +15,13 @@ from typing import Any
 
 from benchmarks.interaction.scene import SCENES
 from benchmarks.interaction.steps import NAPARI_ALONE
+from benchmarks.speed.__main__ import processor
 
 _REPEATS = 3
 # Played once: its own repeats are a hundred corrections.
 _ONCE = "learn"
+# Key of the processor that gave a result.
+_ON = "processor"
 _RESULTS = Path("docs/interaction.json")
 _PAGE = Path("docs/interaction.md")
 
@@ -32,7 +35,7 @@ def main() -> int:
         for name in names:
             if name == _ONCE and number:
                 continue
-            runs[name].append(_play(name))
+            runs[name].append({**_play(name), _ON: processor()})
             print(f"{number + 1}/{_REPEATS} {name}: {runs[name][-1]}", flush=True)
             # half an hour of scenes is not lost with the last of them
             _RESULTS.write_text(json.dumps(runs, indent=1) + "\n")
@@ -67,6 +70,8 @@ def report(runs: dict[str, list[dict[str, Any]]]) -> str:
     missing = " ".join(scene for scene in SCENES if not runs.get(scene))
     if missing:
         rows += ["", f"No result yet: `python -m benchmarks.interaction {missing}`."]
+    on = {run.get(_ON, "not noted") for scene in runs.values() for run in scene}
+    rows = [f"Processor: {', '.join(sorted(on))}.", "", *rows]
     return "\n".join([*_HEAD, "", *rows, "", *_FOOT, ""])
 
 

@@ -139,14 +139,15 @@ def machine(device: str) -> dict[str, str]:
 
     return {
         "": describe(torch.device(device)),
-        "processor": _processor(),
+        "processor": processor(),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """Return the name of the processor and how many cores it has."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
