@@ -169,7 +169,7 @@ def _measures(
             (f"longest step, {step}", of("steps", step, "wall"), 0, " ms", "≤", 50.0)
             # a page can be made of results from before there were these scenes
             for step in (runs["steps"][0] if "steps" in runs else ())
-            if step != NAPARI_ALONE
+            if step not in (NAPARI_ALONE, _ON)
         ),
         *(
             (
