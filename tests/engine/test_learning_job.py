@@ -127,6 +127,22 @@ def test_a_stroke_that_came_before_it_was_ready_is_a_correction_too(
     assert bench.learn(0)[0].count == 0
 
 
+def test_strokes_that_another_job_read_along_are_corrections_too(bench: Bench) -> None:
+    # painted between sending and reading of what gets ready, and of the first
+    bench.labels[0][BOX] = 2
+    bench.learn()
+    bench.labels[1][BOX] = 1
+    assert bench.learn(0)[0].count == 1
+    (learnt,) = bench.learn(1)
+    assert learnt.count == 2
+    assert learnt.steps > 0
+    bench.labels[1][BOX] = 0
+    assert bench.learn(1)[0].count == 1
+    bench.labels[0][BOX] = 0
+    assert bench.learn(0)[0].count == 0
+    assert not bench.copy.exists()
+
+
 def test_a_worker_that_begins_anew_goes_on_with_the_copy(bench: Bench) -> None:
     bench.labels[0][BOX] = 2
     bench.learn(0)

@@ -162,6 +162,19 @@ class Learner:
         if not self._states:
             self._keep()
 
+    def begin_again(self, key: Hashable) -> None:
+        """Note that a field was known too early: what it is now is what it was first.
+
+        The network as it is belongs to that; states of before are given up.
+        """
+        self._first[key] = self._known[key].digest
+        self._states.clear()
+        self._keep()
+
+    def has_learnt(self, key: Hashable) -> bool:
+        """Whether a correction of a field was learnt."""
+        return any(corrected == key for corrected, _ in self._corrections)
+
     def learn(self, changed: Sequence[Place]) -> Iterator[None]:
         """Learn what was painted in some places, or forget what was taken back there.
 

@@ -119,16 +119,28 @@ class CorrectedModel:
         for correction in job.corrections:
             place = correction.t, correction.z
             key = _key(job, correction.image, place)
-            before = self.learner.example(key)
             field, annotation = self._read(job, correction.image, place)
-            self._know(key, field, annotation, correction.box)
-            now = self.learner.example(key)
-            if before is None or now is None:
-                continue
-            box = around(before.classes != now.classes)
+            box = self._changed(key, field, annotation, correction.box)
+            if box is None and correction.box and not self.learner.has_learnt(key):
+                # painted when the job before was on its way, which read it along
+                without = _without(annotation, correction.box)
+                self._know(key, field, without, correction.box)
+                self.learner.begin_again(key)
+                box = self._changed(key, field, annotation, correction.box)
             if box is not None:
                 changed.append((key, box))
         return changed
+
+    def _changed(
+        self, key: Key, field: Field, annotation: Annotation, box: Box | None
+    ) -> Box | None:
+        """Know a field anew within a box; return where it is another, if anywhere."""
+        before = self.learner.example(key)
+        self._know(key, field, annotation, box)
+        now = self.learner.example(key)
+        if before is None or now is None:
+            return None
+        return around(before.classes != now.classes)
 
     def written(self, job: LearnJob) -> CorrectionsLearnt:
         """Write the model as it is now, unless that is the one it began with."""
