@@ -35,7 +35,7 @@ NOTES = {
     "teams": (
         "Processes that train together exchange the statistics of each batch norm "
         "twice in a step: 28 times in the quick network, and each exchange takes gloo "
-        "one to two milliseconds on this machine, which a large network hardly notices."
+        "one to two milliseconds on the machine that gave these rows."
     ),
     "monai": (
         "MONAI's rows depend on the machine: ours is bound by what the row on "
