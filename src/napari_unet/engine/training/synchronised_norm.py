@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
+
+from napari_unet.engine.training.exchange import all_gather
 
 
 def synchronise(module: nn.Module) -> None:
@@ -51,7 +52,7 @@ def _statistics(x: Tensor) -> tuple[float, Tensor, Tensor]:
     mean = values.mean(_others(x))
     var = (values - mean.view(_wide(x))).square_().mean(_others(x))
     count = torch.full_like(mean[:1], x.numel() // x.shape[1])
-    rows = _all_gather(torch.cat([count, mean, var]).double())
+    rows = all_gather(torch.cat([count, mean, var]).double())
     counts, means, variances = rows.split([1, len(mean), len(mean)], dim=1)
     shares = counts / counts.sum()
     mean = (shares * means).sum(dim=0)
@@ -88,7 +89,7 @@ class _Normalise(torch.autograd.Function):
             grads[0], x, weight, mean, var, None, None, False, ctx.eps, [True] * 3
         )
         # ... and what goes through them, which all have a part in
-        sums = _all_gather(torch.stack([of_bias, of_weight]).to(mean.dtype)).sum(0)
+        sums = all_gather(torch.stack([of_bias, of_weight]).to(mean.dtype)).sum(0)
         scale = torch.rsqrt(var + ctx.eps)
         shift, slope = weight * scale * sums / ctx.count
         mean, slope, shift = (
@@ -96,16 +97,6 @@ class _Normalise(torch.autograd.Function):
         )
         grad.sub_((x - mean).mul_(slope)).sub_(shift)
         return grad, of_weight, of_bias, None, None, None, None
-
-
-def _all_gather(own: Tensor) -> Tensor:
-    """Return the values of all processes, one after the other.
-
-    For so few gloo takes half as long as to add them up.
-    """
-    rows = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(rows, own)
-    return torch.stack(rows)
 
 
 def _others(x: Tensor) -> tuple[int, ...]:

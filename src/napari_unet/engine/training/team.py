@@ -22,6 +22,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from napari_unet.core.text import reason
 from napari_unet.engine.device import as_usual, describe
+from napari_unet.engine.training.exchange import all_gather, all_reduce, broadcast
 from napari_unet.engine.training.synchronised_norm import synchronise
 
 if TYPE_CHECKING:
@@ -102,17 +103,14 @@ class Team(Alone):
 
     def all_reduce(self, value: Tensor) -> Tensor:
         """As `Alone.all_reduce`."""
-        value = value.detach().clone()
         with self.connection_errors():
-            dist.all_reduce(value)
-        return value
+            return all_reduce(value)
 
     def broadcast_number(self, number: float) -> float:
         """As `Alone.broadcast_number`."""
         record = torch.tensor([number], dtype=torch.float64)
         with self.connection_errors():
-            dist.broadcast(record, 0)
-        return float(record)
+            return float(broadcast(record))
 
     def broadcast_text(self, text: str) -> str:
         """As `Alone.broadcast_text`."""
@@ -122,8 +120,7 @@ class Team(Alone):
         if self.is_first:
             record = torch.tensor(list(data), dtype=torch.uint8)
         with self.connection_errors():
-            dist.broadcast(record, 0)
-        return bytes(record.tolist()).decode()
+            return bytes(broadcast(record).tolist()).decode()
 
     def synchronise_norms(self, module: nn.Module) -> None:
         """As `Alone.synchronise_norms`."""
@@ -155,9 +152,8 @@ class Team(Alone):
     def check_alike(self, seen: bytes) -> None:
         """As `Alone.check_alike`."""
         own = torch.tensor(list(sha256(seen).digest()), dtype=torch.uint8)
-        rows = [torch.zeros_like(own) for _ in range(self.size)]
         with self.connection_errors():
-            dist.all_gather(rows, own)
+            rows = all_gather(own)
         other = [k for k, row in enumerate(rows) if not torch.equal(row, rows[0])]
         if other:
             raise ValueError(
