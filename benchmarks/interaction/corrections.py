@@ -211,7 +211,7 @@ class Annotator:
 
     def _cells(self, number: int) -> NDArray[np.int32]:
         results = self._workspace.prediction.results[self._image]
-        return np.array(results.plane("cells", 0, number))
+        return np.array(results.plane("cells", number, 0))
 
     def _weights(self) -> bytes:
         """Return the weights in the file of the model in use."""

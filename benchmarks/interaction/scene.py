@@ -38,14 +38,14 @@ _SECONDS = 25.0
 
 
 def open_viewer(
-    images: NDArray[Any], name: str = "stack"
+    images: NDArray[Any], name: str = "stack", first_axis: str = "z"
 ) -> tuple[napari.Viewer, Hand, Workspace, float]:
     """Open napari with a stack and the three docks; say how long the docks took."""
     import napari
 
     viewer = napari.Viewer()
     viewer.window.resize(1366, 768)
-    viewer.add_image(images, name=name)
+    viewer.add_image(images, name=name, axis_labels=(first_axis, "y", "x"))
     hand = Hand(viewer)
     hand.wait(1)
     # what a person who opens it for the first time since napari started waits for
@@ -212,7 +212,8 @@ def _correct(material: Material, tally: Tally, most: int, before: float) -> int:
     from benchmarks.interaction import corrections
 
     stacked = np.stack([image for image, _ in material.corrected])
-    viewer, hand, workspace, _ = open_viewer(stacked, material.name)
+    # time points, as grey values of slices would be measured over all of them
+    viewer, hand, workspace, _ = open_viewer(stacked, material.name, "t")
     workspace.set_preferences(workspace.preferences.replace(learn_corrections=True))
     workspace.models.select(material.model)
     annotator = corrections.Annotator(viewer, hand, workspace, tally)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,3 +163,18 @@ def test_the_model_goes_with_the_annotation_back_and_forth(
     corrector.paint(cells == first, 1)
     assert same(weights(corrector.learner), states[1])
     assert corrector.learner.steps == 0
+
+
+def test_what_a_model_has_learnt_for_long_changes_little(image: Image) -> None:
+    model = untrained(Training.quick().replace(width=8, depth=2, patch=64))
+    cell = np.asarray(samples.nuclei()[0][1].data)[CROP] > 0
+    found = []
+    for steps in (0, 100, 10_000):
+        corrector = Corrector(
+            replace(model, card=model.card.replace(steps=steps)), image
+        )
+        before = corrector.probabilities()
+        corrector.paint(cell, 2)
+        found.append(float(np.abs(corrector.probabilities() - before).mean()))
+    assert found[0] == found[1]
+    assert found[2] < 0.3 * found[1], found

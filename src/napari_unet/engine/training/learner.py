@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.training.training_set import Example
 
-# Of a model that took `_FEW` steps; it falls with the root of their number, as one that
-# has learnt much loses much.
+# Of the first step, for a model that took `_FEW` steps or fewer. For others it falls
+# with their number, as one that has learnt much has much to lose.
 LEARNING_RATE, _FEW = 1e-3, 100
 # Steps for one correction.
 STEPS = 20
@@ -125,9 +125,9 @@ class Learner:
         self._precision = choose_precision(self._device)
         self._seconds = seconds
         self._module, self._before = (self._network(model) for _ in range(2))
-        rate = LEARNING_RATE * min(1.0, (_FEW / max(self.card.steps, 1)) ** 0.5)
+        self._rate = LEARNING_RATE * min(1.0, _FEW / max(self.card.steps, 1))
         self._optimiser = torch.optim.AdamW(
-            self._module.parameters(), lr=rate, weight_decay=0.0
+            self._module.parameters(), lr=self._rate, weight_decay=0.0
         )
         self._known: dict[Hashable, _Known] = {}
         # of each field as it was first: before, nothing of it was looked at
@@ -223,6 +223,9 @@ class Learner:
         for number in range(STEPS):
             if perf_counter() > until:
                 break
+            # the steps are noisy, and the last one is what stays
+            for group in self._optimiser.param_groups:
+                group["lr"] = self._rate * (1 - number / STEPS)
             self._optimiser.zero_grad(set_to_none=True)
             for pool in pools:
                 self._push(pool(number % _POOL), 1 / len(pools))
