@@ -72,11 +72,19 @@ class CellsLayer:
         return seen
 
     def show(
-        self, run: str, seen: Seen, pixels: Any, colours: Any, what: str, names: Any
+        self,
+        run: str,
+        seen: Seen,
+        pixels: Any,
+        colours: Any,
+        what: str,
+        names: Any,
+        parents: Mapping[int, int] | None,
     ) -> None:
         """Show an array in some colours; the layer is made if it is not there.
 
-        `what` stands in its name and `names` are those of the labels, from 1.
+        `what` stands in its name and `names` are those of the labels, from 1;
+        `parents` are of cells that are tracks, None if the ids are none.
         """
         layer = self.layer
         name = roles.name_for(self._image.name, what)
@@ -102,7 +110,7 @@ class CellsLayer:
         if layer.name == noted.get("name", name):
             layer.name = name  # else people gave it another
             noted["name"] = layer.name
-        noted.update(run=run, shows=seen)
+        noted.update(run=run, shows=seen, parents=parents)
 
     def set_visible(self, wanted: bool) -> None:
         """Show or hide it, unless the user did the opposite since."""

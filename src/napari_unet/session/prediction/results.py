@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
-from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.annotation.annotations import PALETTE, cell_classes
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.cell_state import CellState
@@ -17,7 +17,6 @@ from napari_unet.session.prediction.cells_layer import (
 )
 from napari_unet.session.prediction.layer_redraw import LayerRedraw
 from napari_unet.session.prediction.result_files import ResultFiles, ResultKind
-from napari_unet.session.project.record import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -175,6 +174,7 @@ class ResultLayers:
                 colours,
                 what + self._suffix,
                 names,
+                self.cells.parents,
             )
         self.cells_layer.set_visible(visible)
 
@@ -319,6 +319,8 @@ class ResultLayers:
         """
         shown = self.cells.parents is not None
         self.cells.parents = None if tracks is None else tracks.parents
+        if (cells := self.layer("cells")) is not None:
+            roles.noted(cells)["parents"] = self.cells.parents
         found = self._found("tracks")
         if tracks is None or not len(tracks.points):
             for layer in found:
