@@ -261,7 +261,10 @@ def test_cells_of_a_movie_are_saved_as_they_are_exported(tmp_path: Path) -> None
     """Ids are of each time point alone, unless cells are followed."""
     movie = np.stack([CELLS[1], CELLS[1]])
     axes = {"axis_labels": ("t", "y", "x")}
-    apart = saved(tmp_path, movie, metadata=note("cells", shows="cells"), **axes)
+    classes = [ObjectClass("nuclei", "#123456")]
+    metadata = note("cells", shows="cells", classes=classes)
+    apart = saved(tmp_path, movie, metadata=metadata, **axes)
+    assert apart.class_named(140_000) == classes[0]
     np.testing.assert_array_equal(apart.labels.data[0], CELLS[1])
     assert np.unique(apart.labels.data[1]).tolist() == [0, 70_005, 140_000]
     movie[:, 19, 29], movie[1, 2:6, 3:9] = 0, 6

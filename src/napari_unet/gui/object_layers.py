@@ -199,9 +199,9 @@ def _objects(data: Any, meta: Mapping[str, Any], *, movie: bool) -> Objects:
         # 1 is painted background
         labels = replace(labels, data=np.where(np.asarray(data) > 1, data, 0))
         kinds.pop(1, None)
-        kinds = _with_unlisted(labels, kinds, note.get("classes", ()))
     elif note.get("shows") == "cells" and "t" in axes and note.get("parents") is None:
         labels = _apart_in_time(labels)
+    kinds = _with_unlisted(labels, kinds, note.get("classes", ()))
     classes = tuple(dict.fromkeys(kinds.values()))
     sure = _column(features, CLASS_PROBABILITY)
     return Objects(
@@ -220,9 +220,10 @@ def _objects(data: Any, meta: Mapping[str, Any], *, movie: bool) -> Objects:
 def _with_unlisted(
     labels: Image, kinds: Mapping[int, ObjectClass], classes: Sequence[ObjectClass]
 ) -> dict[int, ObjectClass]:
-    """Return the classes of all objects of an annotation, in their colours.
+    """Return the classes of all objects of a layer of ours, in their colours.
 
-    Its features do not list those of the first class where there are many.
+    Those that its features do not list are of the first class: of an annotation where
+    there are many, of cells of one class.
     """
     from napari_unet.core.cells.label_ids import distinct
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
 from napari_unet.core.annotation.annotations import PALETTE, cell_classes
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.cell_state import CellState
@@ -156,15 +157,16 @@ class ResultLayers:
     def see(self, kind: Seen | None, *, visible: bool) -> None:
         """Show classes or cells in the layer; whichever it shows, where it is None."""
         if kind is not None and self.cells_layer.seen(self.run) != kind:
+            coloured = [(c, colour_of(c, k)) for k, c in enumerate(self.classes)]
             if kind == "classes":
-                of_classes = [colour_of(c, k) for k, c in enumerate(self.classes)]
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
-                colours: Any = ["transparent", *of_classes]
-                names = [c.name for c in self.classes]
+                colours: Any = ["transparent", *(colour for _, colour in coloured)]
             else:
                 self._colour_view()
-                colours, names = self.colours.table(), []
+                colours = self.colours.table()
+                coloured = [one for one in coloured if one[0].kind == "cells"]
+                coloured *= len(coloured) == 1  # else each cell has a class of its own
             what = "Cells" if self.has_cells else "Regions"
             what = "Preview" if self.run == LIVE_RUN else what
             self.cells_layer.show(
@@ -173,7 +175,7 @@ class ResultLayers:
                 self.files.arrays[kind],
                 colours,
                 what + self._suffix,
-                names,
+                [ObjectClass(c.name, colour) for c, colour in coloured],
                 self.cells.parents,
             )
         self.cells_layer.set_visible(visible)
