@@ -52,6 +52,7 @@ SMALLEST = "ignore:.*The size of its image is not told:UserWarning"
     [
         ("a.geojson", "geojson", "a.geojson"),
         ("a_coco.json", "coco", "a_coco.json"),
+        ("a.json", "coco", "a.json"),  # as dialogs of Windows and macOS complete it
         ("a.zarr", "ome_zarr", "a.zarr/zarr.json"),
         ("a_RoiSet.zip", "rois", "a_RoiSet.zip"),
     ],

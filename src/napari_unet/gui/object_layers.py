@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 
     LayerData = tuple[Any, dict[str, Any], str]
 
-# What files of each end of name begin with, or have in their first part.
-_BEGIN = {
-    ".roi": b"Iout",
-    ".zip": b"PK",
-    "_seg.npy": b"\x93NUMPY",
-    "_object identities.h5": b"\x89HDF",
+# What files of each end of name begin with, and what is in their first part.
+_SIGNS = {
+    ".roi": (b"Iout", b""),
+    ".zip": (b"PK", b".roi"),
+    "_seg.npy": (b"\x93NUMPY", b""),
+    "_object identities.h5": (b"\x89HDF", b""),
+    ".geojson": (b"", b'"objectType"'),
+    ".json": (b"", b'"annotations"'),
+    "zarr.json": (b"", b'"image-label"'),
+    ".zattrs": (b"", b'"image-label"'),
+    "_track.txt": (b"", b""),
 }
-_WITHIN = {
-    ".zip": b".roi",
-    ".geojson": b'"objectType"',
-    "_coco.json": b'"annotations"',
-    "zarr.json": b'"image-label"',
-    ".zattrs": b'"image-label"',
-}
+# QuPath writes what an object is behind its outline, which may be long.
+_PART = 2**22
 # Files that stand for their folder. A reader of folders would make napari ask for every
 # folder that anyone opens, of images too, which plugin is to read it.
 _IN_FOLDERS = {
@@ -46,8 +46,6 @@ _IN_FOLDERS = {
     "zarr.json": "ome-zarr",
     ".zattrs": "ome-zarr",
 }
-# QuPath writes what an object is behind its outline, which may be long.
-_PART = 2**22
 # Columns of a Labels layer's features.
 _ID, _CLASS = "index", "class"
 
@@ -128,18 +126,16 @@ def kinds_in(features: Any) -> dict[int, ObjectClass]:
 
 
 def _looks_right(path: str) -> bool:
-    name = str(path).lower()
+    ends = [end for end in _SIGNS if str(path).lower().endswith(end)]
+    if not ends:
+        return False
     try:
         with open(path, "rb") as file:
             part = file.read(_PART)
     except OSError:
         return False
-    begins = [sign for end, sign in _BEGIN.items() if name.endswith(end)]
-    within = [sign for end, sign in _WITHIN.items() if name.endswith(end)]
-    known = bool(begins or within or Path(name).name in _IN_FOLDERS)
-    return (
-        known and all(map(part.startswith, begins)) and all(s in part for s in within)
-    )
+    begin, within = _SIGNS[max(ends, key=len)]
+    return part.startswith(begin) and within in part
 
 
 def _source(path: str) -> tuple[ObjectFormat, Path]:
