@@ -8,13 +8,15 @@ nothing is lost, but not that a microscope's own file is like these.
 from __future__ import annotations
 
 import struct
+from io import BytesIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _MAGIC = 0x0ABECEDA
@@ -186,7 +188,28 @@ def write_oif(path: Path, data: np.ndarray) -> Path:
 
     Pixels are 0.2 µm, slices 500 nm apart.
     """
-    settings = f"""[ProfileSaveInfo]
+    path.write_bytes(_settings(data))
+    folder = path.with_name(f"{path.name}.files")
+    folder.mkdir()
+    for name, content in _planes(data):
+        (folder / name).write_bytes(content)
+    return path
+
+
+def write_oib(path: Path, data: np.ndarray) -> Path:
+    """Write what `write_oif` does into one file, a compound document of Microsoft."""
+    files = {"a.oif": _settings(data)}
+    files |= {f"Storage00001/{name}": content for name, content in _planes(data)}
+    streams = {f"Stream{k:05}": one for k, one in enumerate(files.items())}
+    info = "[OibSaveInfo]\nName=a\nVersion=2.0.0.0\nMainFileName=Stream00000\n"
+    info += "".join(f"{key}={name}\n" for key, (name, _) in streams.items())
+    content = {key: part for key, (_, part) in streams.items()}
+    path.write_bytes(_compound({"OibInfo.txt": _text(info), **content}))
+    return path
+
+
+def _settings(data: np.ndarray) -> bytes:
+    return _text(f"""[ProfileSaveInfo]
 Name="a"
 Version="1"
 [Axis 3 Parameters Common]
@@ -200,14 +223,54 @@ WidthConvertValue=0.2
 WidthUnit="um"
 HeightConvertValue=0.2
 HeightUnit="um"
-"""
-    path.write_bytes(settings.replace("\n", "\r\n").encode("utf-16"))
-    folder = path.with_name(f"{path.name}.files")
-    folder.mkdir()
+""")
+
+
+def _text(text: str) -> bytes:
+    return text.replace("\n", "\r\n").encode("utf-16")
+
+
+def _planes(data: np.ndarray) -> Iterator[tuple[str, bytes]]:
+    """Yield the planes, and the reference picture of each channel, as TIFF."""
     for c, z in np.ndindex(data.shape[:2]):
-        name = f"s_C{c + 1:03d}Z{z + 1:03d}.tif"
-        tifffile.imwrite(folder / name, data[c, z], photometric="minisblack")
-        # the reference picture of each channel
-        name = f"s_C{c + 1:03d}-R001.tif"
-        tifffile.imwrite(folder / name, data[c, 0], photometric="minisblack")
-    return path
+        for name, plane in ((f"Z{z + 1:03d}", data[c, z]), ("-R001", data[c, 0])):
+            file = BytesIO()
+            tifffile.imwrite(file, plane, photometric="minisblack")
+            yield f"s_C{c + 1:03d}{name}.tif", file.getvalue()
+
+
+def _compound(streams: Mapping[str, bytes]) -> bytes:
+    """Lay streams, filled up to 4096 bytes, into sectors of 512 behind their table."""
+    content = [one.ljust(4096, b"\0") for one in streams.values()]
+    counts = [-(-len(one) // 512) for one in content]
+    entries = -(-(len(streams) + 1) // 4)
+    tables = -(-(entries + sum(counts) + 1) // 127)
+    end, free, table = 0xFFFFFFFE, 0xFFFFFFFF, 0xFFFFFFFD
+    starts = (tables + entries + np.cumsum([0, *counts])).tolist()
+    chain = [table] * tables + [*range(tables + 1, tables + entries), end]
+    for first, behind in pairwise(starts):
+        chain += [*range(first + 1, behind), end]
+    chain += [free] * (128 * tables - len(chain))
+
+    def entry(
+        name: str, kind: int, links: tuple[int, int], start: int, size: int
+    ) -> bytes:
+        text = name.encode("utf-16-le")
+        head = struct.pack("<64sHBB", text, len(text) + 2, kind, 1)
+        return head + struct.pack("<III36xIQ", free, *links, start, size)
+
+    listed = [entry("Root Entry", 5, (free, 1), end, 0)]
+    for k, (name, one) in enumerate(zip(streams, content, strict=True), start=1):
+        following = k + 1 if k < len(streams) else free
+        listed.append(entry(name, 2, (following, free), starts[k - 1], len(one)))
+    head = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(16)
+    head += struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
+    head += struct.pack("<IIIIIIIII", 0, tables, tables, 0, 4096, end, 0, end, 0)
+    head += struct.pack("<109I", *(*range(tables), *[free] * (109 - tables)))
+    parts = [
+        head,
+        struct.pack(f"<{len(chain)}I", *chain),
+        b"".join(listed).ljust(512 * entries, b"\0"),
+        *(one.ljust(512 * n, b"\0") for one, n in zip(content, counts, strict=True)),
+    ]
+    return b"".join(parts)

@@ -118,7 +118,7 @@ def test_a_network_learns_objects(
     assert read_card(tmp_path / "m.safetensors").steps == 2
 
 
-@pytest.mark.parametrize("name", ["b.geojson", "b_coco.json"])
+@pytest.mark.parametrize("name", ["b.geojson", "b_coco.json", "b_labels.ome.zarr"])
 def test_a_network_learns_the_classes_of_objects(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_unet.core.text import counted
+from napari_unet.core.text import counted, reason
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,9 @@ def test_one_thing_is_one(number: int, words: str) -> None:
 def test_words_that_take_no_s_are_given() -> None:
     assert counted(1, "image is", "images are") == "1 image is"
     assert counted(3, "image is", "images are") == "3 images are"
+
+
+def test_a_reason_is_short_whatever_a_library_says() -> None:
+    assert reason(ValueError("wrong.\nmore")) == "wrong"
+    assert reason(KeyError()) == "KeyError"
+    assert len(reason(ValueError("wrong \x00" * 1000))) < 2000

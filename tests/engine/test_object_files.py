@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 from example_models import cropping_model
 from napari_unet.core import events
-from napari_unet.core.annotation.annotations import ClassInfo
+from napari_unet.core.annotation.annotations import PALETTE, ClassInfo
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.engine.file_prediction import FilePredictor
@@ -93,7 +94,8 @@ def test_cells_are_written_for_other_programs(tmp_path, in_memory):
     feature = json.loads((out / "geojson" / "a.geojson").read_text())["features"][0]
     measured = feature["properties"]["measurements"]
     assert measured["volume_um3"] == float(rows[0]["volume_um3"])
-    assert objects.classes[0].name == "nuclei"
+    # QuPath requires a colour with a class
+    assert objects.classes == (ObjectClass("nuclei", PALETTE[0]),)
 
 
 @pytest.mark.parametrize("in_memory", [2**31, 0])

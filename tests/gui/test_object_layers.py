@@ -18,7 +18,16 @@ from npe2 import PluginManager
 from napari_unet import DISTRIBUTION
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.images.image import Image
-from napari_unet.gui.object_layers import get_reader, read, write
+from napari_unet.gui import which_images
+from napari_unet.gui.object_layers import (
+    get_reader,
+    read,
+    write_coco,
+    write_ctc,
+    write_geojson,
+    write_ome_zarr,
+    write_rois,
+)
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.session.images.layers import note
 
@@ -38,29 +47,96 @@ SMALLEST = "ignore:.*The size of its image is not told:UserWarning"
 
 
 @pytest.mark.filterwarnings(SMALLEST)
-@pytest.mark.parametrize("name", ["a.geojson", "a_coco.json", "a.zarr", "a_RoiSet.zip"])
-def test_labels_are_saved_and_opened_by_napari(tmp_path: Path, name: str) -> None:
-    if name.endswith(".zip"):
+@pytest.mark.parametrize(
+    ("name", "kind", "opened_by"),
+    [
+        ("a.geojson", "geojson", "a.geojson"),
+        ("a_coco.json", "coco", "a_coco.json"),
+        ("a.json", "coco", "a.json"),  # as dialogs of Windows and macOS complete it
+        ("a.zarr", "ome_zarr", "a.zarr/zarr.json"),
+        ("a_RoiSet.zip", "rois", "a_RoiSet.zip"),
+    ],
+)
+def test_labels_are_saved_and_opened_by_napari(
+    tmp_path: Path, name: str, kind: str, opened_by: str
+) -> None:
+    if kind == "rois":
         pytest.importorskip("roifile")
     manager = PluginManager.instance()
     manager.discover()
     path = str(tmp_path / name)
     saved, _ = manager.get_writer(path, ["labels"])
     assert saved is not None
-    assert saved.command == f"{DISTRIBUTION}.write_objects"
+    assert saved.command == f"{DISTRIBUTION}.write_{kind}"
     layer = Labels(CELLS, name="cells", features=FEATURES)
     assert layer.save(path) == [path]
-    if name.endswith(".zarr"):
-        return  # read by those who read OME-Zarr
     viewer = ViewerModel()
-    (opened,) = viewer.open(path, plugin=DISTRIBUTION)
+    (opened,) = viewer.open(str(tmp_path / opened_by), plugin=DISTRIBUTION)
     np.testing.assert_array_equal(opened.data, CELLS)
     assert opened.features["index"].tolist() == [5, 70_000]
     assert opened.features["class"].tolist() == ["nuclei", "mitosis"]
     # saved again it is the same
     again = str(tmp_path / f"again_{name}")
     opened.save(again)
-    assert read(again)[0][1]["features"] == read(path)[0][1]["features"]
+    there = opened_by.replace(name, f"again_{name}")
+    features = [read(str(tmp_path / n))[0][1]["features"] for n in (opened_by, there)]
+    assert features[0] == features[1]
+
+
+def test_results_of_the_challenge_are_saved_and_opened_by_napari(
+    tmp_path: Path, shown: Callable[[], list[str]]
+) -> None:
+    """Nothing tells their folder from another: a person chooses the kind to save."""
+    manager = PluginManager.instance()
+    manager.discover()
+    few = np.where(CELLS == 70_000, 7, CELLS)
+    viewer = ViewerModel()
+    viewer.add_labels(few, name="cells")
+    (writer,) = (
+        one
+        for one in manager.iter_compatible_writers(["labels"])
+        if one.command == f"{DISTRIBUTION}.write_ctc"
+    )
+    folder = str(tmp_path / "01")
+    assert viewer.layers.save(folder, _writer=writer) == [f"{folder}_RES"]
+    assert shown() == ["WARNING: cells: its slices are taken for time points."]
+    tracks = tmp_path / "01_RES" / "res_track.txt"
+    assert tracks.read_text() == "5 0 1 0\n7 1 1 0\n"
+    (opened,) = viewer.open(str(tracks), plugin=DISTRIBUTION)
+    np.testing.assert_array_equal(opened.data, few)
+    assert opened.axis_labels == ("t", "y", "x")
+    write_ctc(f"{folder}_RES", few, {"axis_labels": ("z", "y", "x")})  # one time point
+    assert tracks.read_text() == "5 0 0 0\n7 0 0 0\n"
+    with pytest.raises(ValueError, match="has labels up to 65535, found 70000"):
+        write_ctc(f"{folder}_RES", CELLS, {"axis_labels": ("t", "y", "x")})
+
+
+def test_a_name_gets_the_end_of_the_kind_that_was_chosen(tmp_path: Path) -> None:
+    """Qt's dialog adds none, and a layer's name, which napari offers, has another."""
+    pytest.importorskip("roifile")
+    name = str(tmp_path / "cells.tif")
+    assert write_rois(name, CELLS, {}) == [f"{name}_RoiSet.zip"]
+    before = (tmp_path / "cells.tif_RoiSet.zip").read_bytes()
+    with pytest.raises(FileExistsError, match=r"cells\.tif_RoiSet\.zip: exists; name"):
+        write_rois(name, CELLS[:1], {})
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [before]
+
+
+def test_which_images_of_a_file_of_several_are_opened_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "all_coco.json"
+    pictures = [
+        {"id": k, "file_name": f"{k}.png", "width": k, "height": 9} for k in (5, 6)
+    ]
+    path.write_text(json.dumps({"images": pictures, "annotations": []}))
+    with pytest.raises(ValueError, match="has the objects of 2 images"):
+        read(str(path))
+    monkeypatch.setattr("napari.current_viewer", lambda: "a window")
+    for numbers, shapes in (([2], [(9, 6)]), ([], [])):
+        monkeypatch.setattr(which_images, "which_images", lambda *_, n=numbers: n)
+        opened = [layer[0] for layer in read(str(path))]
+        assert [data.shape for data in opened if data is not None] == shapes
 
 
 def test_object_identities_are_saved_and_opened_by_napari(tmp_path: Path) -> None:
@@ -110,6 +186,7 @@ def test_foreign_files_are_left_to_others(tmp_path: Path) -> None:
     (tmp_path / "map.geojson").write_text('{"type": "FeatureCollection"}')
     (tmp_path / "x_coco.json").write_text("{}")
     (tmp_path / "x_seg.npy").write_text("no")
+    (tmp_path / "zarr.json").write_text('{"attributes": {"ome": {}}}')
     (tmp_path / "x.roi").write_text("no")
     (tmp_path / "cells.geojson").mkdir()
     long = " " * 2**18 + '"objectType"'
@@ -136,7 +213,7 @@ def test_asking_whether_a_file_is_ours_loads_nothing(tmp_path: Path) -> None:
 
 
 def saved(tmp_path: Path, data: object, **meta: object) -> Objects:
-    (path,) = write(str(tmp_path / "a.geojson"), data, meta)
+    (path,) = write_geojson(str(tmp_path / "a.geojson"), data, meta)
     return FORMATS["geojson"].read(path)
 
 
@@ -152,7 +229,7 @@ def test_axes_are_those_that_the_layer_names(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings(SMALLEST)
 def test_a_movie_that_was_opened_is_saved_as_one(tmp_path: Path) -> None:
     path, again = (str(tmp_path / name) for name in ("a.geojson", "b.geojson"))
-    write(path, CELLS, {"axis_labels": ("t", "y", "x")})
+    write_geojson(path, CELLS, {"axis_labels": ("t", "y", "x")})
     (opened,) = ViewerModel().open(path, plugin=DISTRIBUTION)
     opened.save(again)
     assert FORMATS["geojson"].read(again).labels.axes == "tyx"
@@ -163,11 +240,39 @@ def test_painted_background_is_no_object(tmp_path: Path) -> None:
     metadata = note("annotation", "image", None)
     kinds = {"index": [1, 5, 70_000], "class": ["background", "nuclei", "nuclei"]}
     path = tmp_path / "a_coco.json"
-    write(str(path), painted, {"metadata": metadata, "features": kinds})
+    write_coco(str(path), painted, {"metadata": metadata, "features": kinds})
     found = FORMATS["coco"].read(path)
     np.testing.assert_array_equal(found.labels.data, CELLS[1])
     categories = json.loads(path.read_text())["categories"]
     assert categories == [{"id": 1, "name": "nuclei"}]
+
+
+def test_an_annotation_is_saved_with_classes_that_its_features_do_not_list(
+    tmp_path: Path,
+) -> None:
+    """Those of the first class are not listed where there are very many objects."""
+    classes = [ObjectClass("nuclei", "#123456"), ObjectClass("mitosis", "#abcdef")]
+    metadata = note("annotation", "image", classes=classes)
+    kinds = {"index": [1, 70_000], "class": ["background", "mitosis"]}
+    objects = saved(tmp_path, CELLS[1], metadata=metadata, features=kinds)
+    assert [objects.class_named(i) for i in (5, 70_000)] == classes
+
+
+def test_cells_of_a_movie_are_saved_as_they_are_exported(tmp_path: Path) -> None:
+    """Ids are of each time point alone, unless cells are followed."""
+    movie = np.stack([CELLS[1], CELLS[1]])
+    axes = {"axis_labels": ("t", "y", "x")}
+    classes = [ObjectClass("nuclei", "#123456")]
+    metadata = note("cells", shows="cells", classes=classes)
+    apart = saved(tmp_path, movie, metadata=metadata, **axes)
+    assert apart.class_named(140_000) == classes[0]
+    np.testing.assert_array_equal(apart.labels.data[0], CELLS[1])
+    assert np.unique(apart.labels.data[1]).tolist() == [0, 70_005, 140_000]
+    movie[:, 19, 29], movie[1, 2:6, 3:9] = 0, 6
+    metadata = note("cells", shows="cells", parents={6: 5})
+    write_ctc(str(tmp_path / "a_RES"), movie, {"metadata": metadata, **axes})
+    tracks = (tmp_path / "a_RES" / "res_track.txt").read_text()
+    assert tracks == "5 0 0 0\n6 1 1 5\n"
 
 
 def test_the_finest_level_of_a_pyramid_is_saved(tmp_path: Path) -> None:
@@ -178,10 +283,10 @@ def test_the_finest_level_of_a_pyramid_is_saved(tmp_path: Path) -> None:
 def test_the_pixel_size_is_kept_where_it_is_a_length(tmp_path: Path) -> None:
     path = str(tmp_path / "a.zarr")
     affine = np.diag([0.5, 0.25, 1.0])
-    write(path, CELLS[1], {"affine": affine, "units": ("micrometer",) * 2})
+    write_ome_zarr(path, CELLS[1], {"affine": affine, "units": ("micrometer",) * 2})
     assert FORMATS["ome-zarr"].read(path).labels.spacing_um == (0.5, 0.25)
     for units, known in (("micrometer", (0.5, 0.25)), ("pixel", None)):
-        write(path, CELLS[1], {"scale": (0.5, 0.25), "units": (units, units)})
+        write_ome_zarr(path, CELLS[1], {"scale": (0.5, 0.25), "units": (units, units)})
         assert FORMATS["ome-zarr"].read(path).labels.spacing_um == known
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 import make_czi
-from microscope_files import write_lif, write_nd2, write_oif
+from microscope_files import write_lif, write_nd2, write_oib, write_oif
 from napari_unet.io.images import find, read_image
 from napari_unet.io.provenance import content_stamp
 from napari_unet.io.readers import file_image
 from napari_unet.io.readers.catalogue import READERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Written by pylibCZIrw, a library of Zeiss; see the test.
 CZI = Path(__file__).with_name("two_scenes.czi")
@@ -28,10 +32,14 @@ class TestNd2:
         pytest.importorskip("nd2")
 
     def test_all_axes_with_the_pixel_size(self, tmp_path: Path) -> None:
+        import nd2
+
         data = grid(2, 4, 5, 6, 3)
-        image = read_image(write_nd2(tmp_path / "a.nd2", data, "TZ"))
+        path = write_nd2(tmp_path / "a.nd2", data, "TZ")
+        image = read_image(path)
         assert (image.axes, image.spacing_um) == ("tzcyx", (0.5, 0.2, 0.2))
         frames = np.moveaxis(data, -1, 2)
+        np.testing.assert_array_equal(nd2.imread(path), frames)
         np.testing.assert_array_equal(image.read(), frames)
         part = image.read((slice(None), 1, slice(0, 2), slice(1, 4), slice(2, 9)))
         np.testing.assert_array_equal(part, frames[:, 1, :2, 1:4, 2:])
@@ -90,8 +98,12 @@ class TestLif:
         pytest.importorskip("liffile")
 
     def test_all_axes_with_the_pixel_size(self, tmp_path: Path) -> None:
+        import liffile
+
         data = grid(2, 3, 4, 5, 6)
-        image = read_image(write_lif(tmp_path / "a.lif", {"one": ("tczyx", data)}))
+        path = write_lif(tmp_path / "a.lif", {"one": ("tczyx", data)})
+        np.testing.assert_array_equal(liffile.imread(path), data)
+        image = read_image(path)
         assert image.axes == "tczyx"
         assert image.spacing_um == pytest.approx((0.5, 0.2, 0.2))
         np.testing.assert_array_equal(image.read(), data)
@@ -171,9 +183,16 @@ class TestOif:
     def needed(self) -> None:
         pytest.importorskip("oiffile")
 
-    def test_all_axes_with_the_pixel_size(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("write", [write_oif, write_oib])
+    def test_all_axes_with_the_pixel_size(
+        self, write: Callable[[Path, np.ndarray], Path], tmp_path: Path
+    ) -> None:
+        import oiffile
+
         data = grid(2, 3, 5, 6)
-        image = read_image(write_oif(tmp_path / "a.oif", data))
+        path = write(tmp_path / f"a.{write.__name__[-3:]}", data)
+        np.testing.assert_array_equal(oiffile.imread(path), data)
+        image = read_image(path)
         assert (image.axes, image.spacing_um) == ("czyx", (0.5, 0.2, 0.2))
         np.testing.assert_array_equal(image.read(), data)
         np.testing.assert_array_equal(
@@ -194,6 +213,19 @@ class TestOif:
         before = content_stamp(path)
         (tmp_path / "a.oif.files" / "s_C002Z002.tif").write_bytes(b"other")
         assert content_stamp(path) != before
+
+    @pytest.mark.parametrize(("first", "behind"), [(0, 128), (1, 2)])
+    def test_sectors_that_lead_in_a_circle_are_not_followed_for_ever(
+        self, tmp_path: Path, first: int, behind: int
+    ) -> None:
+        """So they do where a copy that broke off is filled up with zeros."""
+        path = write_oib(tmp_path / "a.oib", grid(2, 3, 5, 6))
+        content = bytearray(path.read_bytes())
+        itself = np.full(behind - first, first, "<u4").tobytes()
+        content[512 + 4 * first : 512 + 4 * behind] = itself
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"its sectors lead in a circle\.$"):
+            read_image(path)
 
     @pytest.mark.parametrize("name", ["a.oif", "a.oib"])
     def test_damaged_files_are_refused(self, tmp_path: Path, name: str) -> None:

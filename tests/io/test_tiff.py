@@ -412,6 +412,24 @@ def test_a_stack_that_is_cut_off_is_refused(
         read_image(path)
 
 
+@pytest.mark.parametrize("pages", [1, 2, 150])
+def test_pages_that_lead_back_are_not_followed_for_ever(
+    tmp_path: Path, pages: int
+) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for _ in range(pages):
+            writer.write(np.zeros((4, 5), np.uint8), metadata=None, contiguous=False)
+    with tifffile.TiffFile(path) as file:
+        first, last = file.pages[0].offset, file.pages[-1]
+    end = last.offset + 2 + 12 * len(last.tags)
+    content = bytearray(path.read_bytes())
+    content[end : end + 4] = first.to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"page {pages} of it leads back to one bef"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("mapped", [1, 2**40])
 @pytest.mark.parametrize(
     "options",

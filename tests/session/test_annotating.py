@@ -9,6 +9,7 @@ import pytest
 
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
+from napari_unet.session.annotating import annotation_layers
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.colours import colour_table
 from napari_unet.session.annotating.data_check import DataCheck
@@ -16,7 +17,7 @@ from napari_unet.session.annotating.label_range import make_room
 from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.editing.tools import OF_CELLS
 from napari_unet.session.editing.tools import SHORTCUTS as EDIT_SHORTCUTS
-from napari_unet.session.images.layers import find, role_of
+from napari_unet.session.images.layers import find, noted, role_of
 from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 from session_bench import SessionBench
@@ -486,6 +487,23 @@ def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
         2: "cells",
         3: "dividing",
     }
+
+
+def test_of_very_many_cells_those_of_the_first_class_are_not_listed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """napari's own Save finds their class, and all colours, in the note."""
+    monkeypatch.setattr(annotation_layers, "_MANY", 2)
+    bench.annotating.classes.add("dividing")
+    bench.paint(5, 5)
+    bench.annotating.brush.set_class(2)
+    bench.paint(5, 10)
+    bench.annotating.layers._describing.seconds = 0
+    bench.annotating.tick()
+    assert bench.layer.features["index"].tolist() == [1, 3]
+    assert noted(bench.layer)["classes"] == [
+        (one.name, one.colour) for one in bench.store.project.classes
+    ]
 
 
 def test_a_finished_slice_has_a_frame_and_counts_as_annotated(stack: Bench) -> None:

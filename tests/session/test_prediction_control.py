@@ -31,7 +31,7 @@ from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.io.model_file import save_model
 from napari_unet.session.future import Future
-from napari_unet.session.images.layers import find
+from napari_unet.session.images.layers import find, noted
 from napari_unet.session.models import ModelList
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
@@ -230,6 +230,7 @@ def test_cells_of_a_movie_are_followed_shown_and_exported(
     assert cells.data[:, 2, 5].tolist() == [1, 1, 3, 3]
     (job,) = bench.worker.jobs(ExportJob)
     assert job.parents == {3: 1, 4: 1}
+    assert noted(cells)["parents"] == job.parents  # for napari's own Save
     # a threshold that moves follows the cells anew, in the same layer
     bench.control.set_segmentation(settings.replace(threshold=0.6))
     clock[0] += 1
@@ -256,6 +257,8 @@ def test_cells_are_not_followed_once_that_is_switched_off(
     assert find(bench.viewer, "tracks")
     bench.control.set_segmentation(settings.replace(track=False))
     assert not find(bench.viewer, "tracks")
+    (cells,) = find(bench.viewer, "cells")
+    assert noted(cells)["parents"] is None
     clock[0] += 1
     bench.control.tick()
     bench.worker.do_all(SegmentJob)

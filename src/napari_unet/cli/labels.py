@@ -52,9 +52,14 @@ def read_objects(
     return replace(objects, labels=replace(objects.labels, name=str(path)))
 
 
-def known_kind(files: Sequence[Path]) -> Kind | None:
-    """Return the meaning of labels if the format implies it: outlines are of cells."""
-    return "instances" if all(map(is_objects, files)) else None
+def known_kind(files: Sequence[Path], objects: Sequence[Objects] = ()) -> Kind | None:
+    """Return the meaning of labels if the format implies it: outlines are of cells.
+
+    What was read of the files may have classes of objects: then it is of cells, too.
+    """
+    classed = [bool(one.class_of) for one in objects] or [False] * len(files)
+    known = (is_objects(file) or k for file, k in zip(files, classed, strict=True))
+    return "instances" if all(known) else None
 
 
 def note_of_classes(objects: Sequence[Objects]) -> str:

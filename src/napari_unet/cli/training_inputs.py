@@ -104,7 +104,7 @@ def read_inputs(
         return TrainingInputs(images, targets, None, notes)
     of = dict(zip(partners, images, strict=True))
     objects = _each(partners, lambda file: read_objects(file, axes, of[file]))
-    own = known_kind(partners)
+    own = known_kind(partners, objects)
     several = len(classes_of(objects)) > 1
     more = several or any(o.unknown is not None for o in objects)
     whole = bool(own and options.kind is None and more)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_SHOWN = 80  # characters of a value
+# Characters of a value, and of what another program says is wrong.
+_SHOWN, _LONGEST_REASON = 80, 400
 
 
 def printable(name: object) -> str:
@@ -73,9 +74,12 @@ def pip_install(extra: str) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return the first line of what an error says, or its kind, without full stop."""
+    """Return the first line of what an error says, or its kind, without full stop.
+
+    Some repeat all of what they stumbled over.
+    """
     lines = str(error).splitlines() or [type(error).__name__]
-    return printable(lines[0]).rstrip(".")
+    return shown(lines[0], _LONGEST_REASON).rstrip(".")
 
 
 def sentence(error: Exception) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from hashlib import sha256
+from itertools import cycle
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_unet.core.annotation.annotations import PALETTE
 from napari_unet.core.cells.cell_table import cell_table, objects_of, with_object_ids
 from napari_unet.core.cells.class_map import check_segmentation, class_map
 from napari_unet.core.cells.instances import segment_image
@@ -386,7 +388,8 @@ class FilePredictor:
             cells, image, classes, probabilities, measured=measured, parents=parents
         )
         table = yield from with_progress(measuring, "measurements", fields)
-        of_cells = [ObjectClass(c.name) for c in classes if c.kind == "cells"]
+        coloured = zip(classes, cycle(PALETTE), strict=False)
+        of_cells = [ObjectClass(c.name, k) for c, k in coloured if c.kind == "cells"]
         objects = objects_of(cells, table, of_cells, image)
         problems = []
         for number, kind in enumerate(kinds, start=1):

@@ -39,48 +39,40 @@ def read(path: str | list[str]) -> list[LayerData]:
     cancelled. What was chosen in reading is shown. Errors are those of
     `io.images.read_image`; that a file has several images is one without a window.
     """
+    from napari_unet.gui.which_images import each_chosen
+    from napari_unet.io.images import read_image
+
     layers: list[Any] = []
     for one in path if isinstance(path, list) else [path]:
-        for image in _images(one):
+        for image in each_chosen(Path(one), read_image):
             for note in image.notes:
                 notify("warning", f"{image.name}: {note}")
             layers.append(_layer(image))
     return layers or [(None,)]  # to napari: there is nothing to add
 
 
-def _images(path: str) -> list[Image]:
-    from napari_unet.io.images import read_image
-    from napari_unet.io.pixels import SeveralImagesError
+def on_demand(image: Image) -> Any:
+    """Return pixels as napari takes them; those on disk are read where looked at."""
+    import numpy as np
 
-    try:
-        return [read_image(path)]
-    except SeveralImagesError as error:
-        from napari import current_viewer
+    data = image.data
+    if isinstance(data, np.ndarray):
+        return data
+    from dask.array import from_array
 
-        if current_viewer() is None:
-            raise
-        from napari_unet.gui.which_images import which_images
-
-        numbers = which_images(Path(path).name, error.titles)
-        return [read_image(f"{path}#{number}") for number in numbers]
+    sides = {"y": _CHUNK, "x": _CHUNK}
+    chunks = [
+        min(n, sides.get(a, 1)) for a, n in zip(image.axes, data.shape, strict=True)
+    ]
+    meta = np.empty((0,) * len(chunks), data.dtype)
+    return from_array(data, chunks, name=False, meta=meta)
 
 
 def _layer(image: Image) -> LayerData:
-    """Return an image as napari takes one; it is read where it is looked at."""
-    import numpy as np
-
+    """Return an image as napari takes one."""
     from napari_unet.session.images.layers import scale_of
 
-    data, axes = image.data, image.axes.replace("c", "")
-    if not isinstance(data, np.ndarray):
-        from dask.array import from_array
-
-        sides = {"y": _CHUNK, "x": _CHUNK}
-        chunks = [
-            min(n, sides.get(a, 1)) for a, n in zip(image.axes, data.shape, strict=True)
-        ]
-        meta = np.empty((0,) * len(chunks), data.dtype)
-        data = from_array(data, chunks, name=False, meta=meta)
+    axes = image.axes.replace("c", "")
     attributes = {
         "name": image.name,
         "axis_labels": tuple(axes),
@@ -90,4 +82,4 @@ def _layer(image: Image) -> LayerData:
         attributes["channel_axis"] = image.axes.index("c")
         channels = range(1, image.size("c") + 1)
         attributes["name"] = [f"{image.name} channel {k}" for k in channels]
-    return data, attributes, "image"
+    return on_demand(image), attributes, "image"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -17,10 +17,14 @@ from qtpy.QtWidgets import (
 from napari_unet.core.text import counted, printable
 from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import Hint, column
+from napari_unet.io.pixels import SeveralImagesError
 from napari_unet.session.annotating.shortcuts import readable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+Read = TypeVar("Read")
 
 
 class WhichImages(QDialog):
@@ -47,6 +51,22 @@ class WhichImages(QDialog):
     def numbers(self) -> list[int]:
         """Return the numbers of the images that are selected, from 1."""
         return sorted(at.row() + 1 for at in self.images.selectedIndexes())
+
+
+def each_chosen(path: Path, read: Callable[[str], Read]) -> list[Read]:
+    """Read a file, or those of its images that a person selects; none if none.
+
+    Without a window, that there are several is an error.
+    """
+    try:
+        return [read(str(path))]
+    except SeveralImagesError as error:
+        from napari import current_viewer
+
+        if current_viewer() is None or not error.titles:
+            raise
+        numbers = which_images(path.name, error.titles)
+    return [read(f"{path}#{number}") for number in numbers]
 
 
 def which_images(file: str, titles: Sequence[str]) -> list[int]:

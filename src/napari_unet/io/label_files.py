@@ -127,13 +127,17 @@ def without_classes(objects: Objects) -> Image:
 def read_label_objects(
     path: str | Path, axes: str | None = None, like: Image | None = None
 ) -> Objects:
-    """Read labels: a label image without classes, or the objects of a file with theirs.
+    """Read labels: a label image, or the objects of a file with their classes.
 
-    `like` is the image that they are of: outlines do not tell its size. `axes` are of
-    label images; other arguments, and errors, are as of `images.read_labels` and of
-    `objects.catalogue.ObjectFormat.read`.
+    An OME-Zarr may have classes, too. `like` is the image that they are of: outlines do
+    not tell its size. `axes` are of label images without classes; other arguments, and
+    errors, are as of `images.read_labels` and of `objects.catalogue.ObjectFormat.read`.
     """
+    from napari_unet.io.objects.ngff_labels import has_classes
+
     found = format_of(path) if is_objects(path) else None
+    if has_classes(Path(path)):
+        found = FORMATS["ome-zarr"]
     if found is not None:
         return found.read(path, like)
     labels = read_labels(path, axes)

@@ -7,6 +7,7 @@ from 1: one has to be chosen, and none is left out silently.
 from __future__ import annotations
 
 import logging
+import struct
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -126,6 +127,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
     """Open a file; without its description, and with a note, if that is unusable."""
     with ExitStack() as stack:
         file = stack.enter_context(tifffile.TiffFile(path))
+        _check_chain(file)
         try:
             kinds = {series.kind for series in file.series}
             lost = bool(kinds & PLAIN) and (file.is_ome or _is_cut_ome(file))
@@ -137,6 +139,23 @@ def _opened(path: Path) -> Iterator[tuple[Any, tuple[str, ...]]]:
             flags = {"is_ome": False, "is_imagej": False, "is_shaped": False}
             file = stack.enter_context(tifffile.TiffFile(path, **flags))
         yield file, (_LOST,) if lost else (_TOO_FEW,) if ignored else ()
+
+
+def _check_chain(file: Any) -> None:
+    """Refuse pages that lead back to one before, which tifffile reads without end."""
+    form, handle, seen = file.tiff, file.filehandle, set[int]()
+    offset = file.pages.first.offset
+    while 0 < offset < handle.size:
+        if offset in seen:
+            raise ValueError(f"page {len(seen)} of it leads back to one before")
+        seen.add(offset)
+        handle.seek(offset)
+        try:
+            (tags,) = struct.unpack(form.tagnoformat, handle.read(form.tagnosize))
+            handle.seek(tags * form.tagsize, 1)
+            (offset,) = struct.unpack(form.offsetformat, handle.read(form.offsetsize))
+        except struct.error:
+            return  # the end is missing, as tifffile will log
 
 
 def _is_cut_ome(file: Any) -> bool:

@@ -131,7 +131,7 @@ def test_ids_of_one_time_point_stay() -> None:
     one = Image(cells.data[0], "yx")
     table = result(cell_table(one, one, NUCLEI, measured=False))
     objects = objects_of(one, table, (ObjectClass("nuclei"),), one)
-    assert objects.labels is one
+    assert objects.labels.data is one.data
     assert with_object_ids(table, objects) is table
     assert dict(objects.class_of) == {1: 1, 2: 1}
     assert not objects.probability_of
@@ -172,7 +172,7 @@ def test_tracks_are_one_object_of_the_class_that_is_most_frequent() -> None:
     assert table["parent"].tolist() == [0, 0, 1, 0, 1]
     kinds = (ObjectClass("nuclei"), ObjectClass("mitosis"))
     objects = objects_of(cells, table, kinds, image)
-    assert objects.labels is cells
+    assert objects.labels.data is cells.data
     # of one frame each of both classes the first
     assert dict(objects.class_of) == {1: 1, 2: 1}
     assert dict(objects.probability_of) == {1: 0.5, 2: 0.5}

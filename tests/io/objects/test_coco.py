@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from napari_unet.core.cells.objects import ObjectClass, Objects
-from napari_unet.core.images.image import Image
+from napari_unet.core.images.image import Image, ImageFile
 from napari_unet.io.objects import coco
 from object_cases import CASES, ids, objects, random_labels
 
@@ -68,6 +68,20 @@ def test_objects_have_polygons_or_where_there_are_holes_run_lengths(path: Path) 
     }
     assert two["segmentation"] == {"size": [3, 4], "counts": [0, 4, 1, 4, 3]}
     assert (two["area"], two["iscrowd"]) == (8, 0)
+
+
+def test_pictures_have_the_names_of_their_files(path: Path) -> None:
+    """Under which other programs look for them."""
+    plane = ids("12")
+    for labels, axes, names in (
+        (plane, "yx", ["a b.png"]),
+        (np.stack([plane, plane]), "tyx", ["a b.png#t0z0", "a b.png#t1z0"]),
+    ):
+        file = ImageFile(str(path.with_name("a b.png")))
+        coco.write(path, Objects(Image(labels, axes, name="a b", file=file)))
+        found = [one["file_name"] for one in json.loads(path.read_text())["images"]]
+        assert found == names
+        assert coco.read(path, Image(labels, axes, name="a b")).labels.axes == axes
 
 
 def test_objects_without_a_class_have_none_again(path: Path) -> None:

@@ -238,9 +238,10 @@ def test_planes_are_counted_from_0_and_left_out_for_the_first(path: Path) -> Non
     labels = read(path, first, other, like=like).labels.read()
     np.testing.assert_array_equal(labels[0], ids("1100", "1100"))
     np.testing.assert_array_equal(labels[2], ids("0022", "0022"))
-    below = feature(square(2, 0), geometry={"plane": {"z": -1, "t": 0}})
-    with pytest.raises(ValueError, match=r"z = -1, .* lies outside the image"):
-        read(path, below, like=like)
+    below = feature(square(2, 0), geometry={"plane": {"z": -3, "t": 0}})
+    for one in (like, None):
+        with pytest.raises(ValueError, match=r"z = -3, .* lies outside the image"):
+            read(path, below, like=one)
 
 
 @pytest.mark.skipif(not SAMPLES.exists(), reason="needs the shared samples")

@@ -219,6 +219,19 @@ def test_plain_label_images_are_objects_without_properties(tmp_path: Path) -> No
     assert (back.classes, back.class_of) == ((), {})
 
 
+def test_background_has_no_class(tmp_path: Path) -> None:
+    """In the example of the specification it has one."""
+    path = tmp_path / "a.zarr"
+    for label, found in ((0, False), (300, True)):
+        ngff_labels.write(path, objects_of(cells(), "zyx"))
+        told = json.loads((path / "zarr.json").read_text())
+        properties = [{"label-value": label, "class": "foreground"}]
+        told["attributes"]["ome"]["image-label"]["properties"] = properties
+        (path / "zarr.json").write_text(json.dumps(told))
+        assert ngff_labels.has_classes(path) == found
+        assert bool(ngff_labels.read(path).class_of) == found
+
+
 @pytest.mark.parametrize(
     "properties",
     [

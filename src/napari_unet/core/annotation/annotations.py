@@ -31,6 +31,10 @@ IGNORED = 255
 UNKNOWN, BACKGROUND, FIRST_OBJECT = 0, 1, 2
 MAX_CLASSES = 254
 
+# Of foreground classes: distinct for the colour-blind, bright on dark and grey images
+# (Okabe and Ito 2008).
+PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+
 Kind = Literal["instances", "binary", "semantic", "annotation", "sparse"]
 """What the values of a mask mean."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def objects_of(
     Ids are unique through time, so that no cell is taken for one of another time point:
     those of a time point continue after the highest one of the time point before,
     unless they are tracks. A track whose class differs between frames gets the most
-    frequent one, of several the first.
+    frequent one, of several the first. They are of the file that the image is from.
     """
     shift = _shifts(table, cells.size("t"))
     if "track" in table:
@@ -113,11 +114,11 @@ def objects_of(
     if shift.any():
         top = int(labels.max(initial=0))
         data = _Shifted(cells.data, shift, cells.axes, np.min_scalar_type(top))
-        cells = Image(data, cells.axes, cells.known_um, cells.name)
+        cells = replace(cells, data=data)
     class_of, probability_of = _kinds({**table, "label": labels}, classes)
     mothers = table.get("parent", np.zeros(labels.size, int)).tolist()
     return Objects(
-        cells,
+        replace(cells, file=image.file),
         tuple(classes),
         class_of,
         probability_of,

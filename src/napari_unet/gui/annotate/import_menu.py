@@ -158,7 +158,8 @@ class ImportButton(QPushButton):
                     self._workspace.message.emit("info", f"{masks.name}: {note}")
                 kinds = {i: objects.classes[k - 1] for i, k in objects.class_of.items()}
                 details = MaskDetails(kinds, objects.unknown)
-                self.import_masks(data, None, kind, image, details)
+                meant = "instances" if kinds else kind
+                self.import_masks(data, None, meant, image, details)
 
         read = partial(label_files.read_label_objects, path, like=like)
         in_background(self._main_thread, read, finish)

@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,6 @@ from napari_unet.io.pixels import SeveralImagesError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -162,9 +162,11 @@ def _undamaged(file: Path) -> Iterator[None]:
 def _picture(objects: Objects, plane: Plane, number: int, *, several: bool) -> Json:
     height, width = plane.ids.shape
     behind = f"#t{plane.t}z{plane.z}" if several else ""
+    labels = objects.labels
+    name = labels.name if labels.file is None else Path(labels.file.path).name
     picture = {
         "id": number,
-        "file_name": objects.labels.name + behind,
+        "file_name": name + behind,
         "width": width,
         "height": height,
     }

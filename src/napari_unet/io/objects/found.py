@@ -124,8 +124,8 @@ def _sizes(
         raise ValueError(f"{what}: has no objects that tell the size of their image.")
     boxes = [extent(one.rings) for one in found]
     least = {
-        "t": max((one.t for one in found), default=0) + 1,
-        "z": max((one.z for one in found), default=0) + 1,
+        "t": max([0, *(one.t for one in found)]) + 1,
+        "z": max([0, *(one.z for one in found)]) + 1,
         "y": int(np.ceil(max([1.0, *(box[3] for box in boxes)]))),
         "x": int(np.ceil(max([1.0, *(box[2] for box in boxes)]))),
     }

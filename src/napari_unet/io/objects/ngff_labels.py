@@ -69,6 +69,17 @@ def write(path: Path, objects: Objects) -> None:
         _add_to_list(path)
 
 
+def has_classes(path: Path) -> bool:
+    """Whether a folder is a label image that tells classes of its objects."""
+    if not is_zarr(path):
+        return False
+    try:
+        told = _metadata_in(path)["image-label"]["properties"]
+        return any(_CLASS in entry and entry[_VALUE] > 0 for entry in told)
+    except (ValueError, LookupError, TypeError):
+        return False  # what is damaged is told when it is read
+
+
 def read(path: Path, like: Image | None = None) -> Objects:
     """Read a label image, or the one that an image has."""
     place = _label_image(path)
@@ -78,6 +89,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
         found = {
             int(entry[_VALUE]): (entry.get(_CLASS), entry.get(CLASS_PROBABILITY))
             for entry in told.get("properties") or ()
+            if int(entry[_VALUE]) > 0  # background may have some, too
         }
         names = list(dict.fromkeys(str(n) for n, _ in found.values() if n is not None))
         class_of = {

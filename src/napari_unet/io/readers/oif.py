@@ -7,6 +7,7 @@ from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from oiffile import OifFile
 
 from napari_unet.core.text import counted
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     from napari_unet.io.readers.file_image import Read
 
+# Bytes of the header of a compound document, and of its sectors, by what it says there.
+_HEAD = 512
+_SIDES = {b"\x09\0": 512, b"\x0c\0": 4096}
+
 
 def images(path: Path) -> list[FileImage]:
     """Return the one image of a file; the others in it are reference pictures.
@@ -29,6 +34,8 @@ def images(path: Path) -> list[FileImage]:
     ValueError
         It holds no image, or planes of it are missing.
     """
+    if path.suffix.lower() == ".oib":
+        _check_sectors(path)
     with OifFile(path) as file:
         if not file.series:
             raise ValueError("it holds no image")
@@ -51,6 +58,50 @@ def images(path: Path) -> list[FileImage]:
 def _opened(path: Path, files: Mapping[tuple[int, ...], str]) -> Iterator[Read]:
     with OifFile(path) as file:
         yield lambda at, part: file.asarray(files[at])[part]
+
+
+def _check_sectors(path: Path) -> None:
+    """Refuse a compound document that oiffile would follow in a circle for ever.
+
+    A table has for each sector the next one of its file; higher numbers are ends. Its
+    own sectors are listed in the header and, of large files, in further ones ([MS-CFB]
+    2.2 to 2.5).
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+        side = _SIDES.get(head[30:32], 0)
+        numbers = np.frombuffer(head[44:].ljust(_HEAD - 44, b"\xff"), "<u4").tolist()
+        if max(numbers[0], numbers[7]) * side > path.stat().st_size or not side:
+            return  # oiffile says what is wrong
+
+        def sector(number: int) -> list[int]:
+            file.seek(side * (number + 1))
+            part = file.read(side).ljust(side, b"\xff")
+            found: list[int] = np.frombuffer(part, "<u4").tolist()
+            return found
+
+        count, small, further, parts = (numbers[k] for k in (0, 4, 6, 7))
+        listed = numbers[8:]
+        for _ in range(parts):
+            *more, further = sector(further)
+            listed += more
+        table = [n for number in listed[:count] for n in sector(number)]
+        _check_ends(table)
+        of_small: list[int] = []
+        while small < len(table):
+            of_small += sector(small)
+            small = table[small]
+        _check_ends(of_small)
+
+
+def _check_ends(following: list[int]) -> None:
+    """Raise a ValueError unless each number leads beyond all of them in the end."""
+    beyond = len(following)
+    ends = np.append(np.minimum(following, beyond), beyond).astype(np.int64)
+    for _ in range(beyond.bit_length()):
+        ends = ends[ends]  # twice as far
+    if (ends < beyond).any():
+        raise ValueError("its sectors lead in a circle")
 
 
 def _notes(file: OifFile, planes: int) -> tuple[str, ...]:

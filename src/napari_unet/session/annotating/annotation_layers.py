@@ -9,6 +9,7 @@ import numpy as np
 from psygnal import Signal
 
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.session.annotating.colours import LayerColours
 from napari_unet.session.annotating.edits import Edit, EditStream
 from napari_unet.session.annotating.label_range import label_dtype, make_room
@@ -267,7 +268,10 @@ class AnnotationLayers:
             shown.colours.follow_brush()
 
     def _describe(self, shown: _Shown, image_id: str) -> None:
-        """Keep the features table: an index and the class of each object."""
+        """Keep the features table: an index and the class of each object.
+
+        All classes, with the first of objects that are not listed, are in the note.
+        """
         classes = self._store.project.classes
         class_of = self._store.project.image(image_id).class_of
         highest = self._store.annotation(image_id).highest
@@ -281,3 +285,6 @@ class AnnotationLayers:
             "index": np.array([BACKGROUND, *ids]),
             "class": np.array(["background", *names]),
         }
+        roles.noted(shown.layer)["classes"] = [
+            ObjectClass(one.name, one.colour) for one in classes
+        ]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from napari_unet.core.annotation.annotations import MAX_CLASSES
-from napari_unet.session.project.record import PALETTE, ProjectClass
+from napari_unet.core.annotation.annotations import MAX_CLASSES, PALETTE
+from napari_unet.session.project.record import ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

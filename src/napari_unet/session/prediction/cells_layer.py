@@ -13,12 +13,13 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.outlines import draw_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels
     from numpy.typing import NDArray
 
+    from napari_unet.core.cells.objects import ObjectClass
     from napari_unet.core.jobs import Place
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.project.record import ProjectImage
@@ -72,11 +73,20 @@ class CellsLayer:
         return seen
 
     def show(
-        self, run: str, seen: Seen, pixels: Any, colours: Any, what: str, names: Any
+        self,
+        run: str,
+        seen: Seen,
+        pixels: Any,
+        colours: Any,
+        what: str,
+        kinds: Sequence[ObjectClass],
+        parents: Mapping[int, int] | None,
     ) -> None:
         """Show an array in some colours; the layer is made if it is not there.
 
-        `what` stands in its name and `names` are those of the labels, from 1.
+        `what` stands in its name. `kinds` are the classes that the labels stand for,
+        from 1, or the only one that cells have; `parents` are of cells that are tracks,
+        None if the ids are none.
         """
         layer = self.layer
         name = roles.name_for(self._image.name, what)
@@ -91,10 +101,10 @@ class CellsLayer:
         # what napari says of a pixel under the mouse
         layer.features = (
             {
-                "index": np.arange(len(names) + 1),
-                "class": np.array(["", *names]),
+                "index": np.arange(len(kinds) + 1),
+                "class": np.array(["", *(kind.name for kind in kinds)]),
             }
-            if names
+            if seen == "classes"
             else {}
         )
         layer.visible = visible
@@ -102,7 +112,8 @@ class CellsLayer:
         if layer.name == noted.get("name", name):
             layer.name = name  # else people gave it another
             noted["name"] = layer.name
-        noted.update(run=run, shows=seen)
+        # for napari's own Save
+        noted.update(run=run, shows=seen, parents=parents, classes=list(kinds))
 
     def set_visible(self, wanted: bool) -> None:
         """Show or hide it, unless the user did the opposite since."""

@@ -6,7 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import ref
 
-from napari_unet.core.annotation.annotations import cell_classes
+from napari_unet.core.annotation.annotations import PALETTE, cell_classes
+from napari_unet.core.cells.objects import ObjectClass
 from napari_unet.core.images.image import Field, Image
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.cell_state import CellState
@@ -17,7 +18,6 @@ from napari_unet.session.prediction.cells_layer import (
 )
 from napari_unet.session.prediction.layer_redraw import LayerRedraw
 from napari_unet.session.prediction.result_files import ResultFiles, ResultKind
-from napari_unet.session.project.record import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -157,15 +157,16 @@ class ResultLayers:
     def see(self, kind: Seen | None, *, visible: bool) -> None:
         """Show classes or cells in the layer; whichever it shows, where it is None."""
         if kind is not None and self.cells_layer.seen(self.run) != kind:
+            coloured = [(c, colour_of(c, k)) for k, c in enumerate(self.classes)]
             if kind == "classes":
-                of_classes = [colour_of(c, k) for k, c in enumerate(self.classes)]
                 # a list becomes napari's colormap without importing it here; for a
                 # mapping it would compile for two seconds
-                colours: Any = ["transparent", *of_classes]
-                names = [c.name for c in self.classes]
+                colours: Any = ["transparent", *(colour for _, colour in coloured)]
             else:
                 self._colour_view()
-                colours, names = self.colours.table(), []
+                colours = self.colours.table()
+                coloured = [one for one in coloured if one[0].kind == "cells"]
+                coloured *= len(coloured) == 1  # else each cell has a class of its own
             what = "Cells" if self.has_cells else "Regions"
             what = "Preview" if self.run == LIVE_RUN else what
             self.cells_layer.show(
@@ -174,7 +175,8 @@ class ResultLayers:
                 self.files.arrays[kind],
                 colours,
                 what + self._suffix,
-                names,
+                [ObjectClass(c.name, colour) for c, colour in coloured],
+                self.cells.parents,
             )
         self.cells_layer.set_visible(visible)
 
@@ -319,6 +321,8 @@ class ResultLayers:
         """
         shown = self.cells.parents is not None
         self.cells.parents = None if tracks is None else tracks.parents
+        if (cells := self.layer("cells")) is not None:
+            roles.noted(cells)["parents"] = self.cells.parents
         found = self._found("tracks")
         if tracks is None or not len(tracks.points):
             for layer in found:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import AliasChoices, Field, ValidationError, model_validator
 
-from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart, Index
+from napari_unet.core.annotation.annotations import (
+    PALETTE,
+    ClassInfo,
+    FinishedPart,
+    Index,
+)
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.image import AXES
 from napari_unet.core.settings import (
@@ -31,8 +36,6 @@ if TYPE_CHECKING:
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
-# Distinct for the colour-blind, bright on dark and grey images (Okabe and Ito 2008).
-PALETTE = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
 BACKGROUND_COLOUR = "#96551f"
 
 # No axis and no annotation is larger than this.
