@@ -39,13 +39,16 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.training.training_set import Example
 
-# Of the first step, for a model that took `_FEW` steps or fewer. For others it falls
-# with their number, as one that has learnt much has much to lose.
+# Of the first step, for a model that took `_FEW` steps or fewer; it falls with the root
+# of their number, as one that has learnt much loses much.
 LEARNING_RATE, _FEW = 1e-3, 100
 # Steps for one correction.
 STEPS = 20
 # Weight of the difference from before where nothing is painted.
 KEEP = 3.0
+# That difference may be this share of the entropy of the probabilities before, divided
+# by the steps that the model took.
+ALLOWED = 5.0
 # Side of a patch in pixels: of the smallest, of the largest, and what is around the
 # painted pixels.
 _SIDE, _WIDEST, _AROUND = 64, 160, 24
@@ -125,7 +128,7 @@ class Learner:
         self._precision = choose_precision(self._device)
         self._seconds = seconds
         self._module, self._before = (self._network(model) for _ in range(2))
-        self._rate = LEARNING_RATE * min(1.0, _FEW / max(self.card.steps, 1))
+        self._rate = LEARNING_RATE * min(1.0, (_FEW / max(self.card.steps, 1)) ** 0.5)
         self._optimiser = torch.optim.AdamW(
             self._module.parameters(), lr=self._rate, weight_decay=0.0
         )
@@ -232,6 +235,28 @@ class Learner:
             if not self._step():
                 break
             yield
+        self._hold(rng)
+
+    @torch.no_grad()
+    def _hold(self, rng: np.random.Generator) -> None:
+        """Go back towards the network before any correction, if all changed too much.
+
+        Along the line between two networks close to each other their difference is a
+        quadratic of the way.
+        """
+        pairs = []
+        for patch in (self._patch_anywhere(rng) for _ in range(_POOL)):
+            scores = self._scores(self._module, patch.image)
+            entropy = -(patch.said * patch.said.clamp_min(1e-6).log()).sum(dim=0)
+            pairs.append((float(_difference(scores, patch)), float(entropy.mean())))
+        changed, unsure = np.mean(pairs, axis=0)
+        allowed = ALLOWED / max(self.card.steps, 1) * unsure
+        if changed > allowed:
+            weights = self._module.state_dict()
+            for name, before in self._before.state_dict().items():
+                if before.is_floating_point():
+                    way = weights[name] - before
+                    weights[name].copy_(before + (allowed / changed) ** 0.5 * way)
 
     def _push(self, patch: _Patch, weight: float) -> None:
         """Add the gradient of a patch."""
