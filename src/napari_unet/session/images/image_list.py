@@ -395,7 +395,7 @@ class ImageList:
 
         Returns layers whose channels have to be parted first.
         """
-        to_part = []
+        to_part: list[Layer] = []
         for image in self._store.project.images:
             if self.layers(image.id):
                 continue
