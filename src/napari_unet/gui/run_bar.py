@@ -132,7 +132,10 @@ class RunBar(QWidget):
     def _on_train(self) -> None:
         # a number that is still being typed counts, also where buttons take no focus
         typing = QApplication.focusWidget()
-        if typing is not None:
+        if typing is self.train:
+            # it goes while the network trains, and the focus would be lost
+            self.more.setFocus()
+        elif typing is not None:
             typing.clearFocus()
         self._training.start()
 
