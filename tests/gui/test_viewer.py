@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDialog, QLabel, QPushButton, QTabBar
+from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QTabBar
 
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
@@ -213,7 +213,7 @@ def test_any_dock_opens_all_of_them(
     # the Tab key goes through none that is under another tab
     frames = {one: one.parentWidget() for one in viewer.window.dock_widgets.values()}
     hand.wait_until(lambda: [d for d, f in frames.items() if f.isEnabled()] == [dock])
-    hand.wait_until(lambda: QApplication.focusWidget() is dock._scroll)
+    hand.wait_until(lambda: hand.window.focusWidget() is dock._scroll)
 
 
 @pytest.mark.parametrize("first", ["menu", "command"])
