@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import queue
+import threading
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from napari_unet.core.annotation.data_check import CheckReport, ClassCount, Find
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.events import Checked
 from napari_unet.core.images.image import Image
+from napari_unet.gui.annotate import project_menu
 from napari_unet.gui.annotate.add_image_dialog import READING, AddImageDialog
 from napari_unet.gui.annotate.locate_image_dialog import ask_where
 from napari_unet.gui.annotate.page import (
@@ -44,6 +46,7 @@ from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.images.layers import from_file
 from napari_unet.session.images.source_files import FileMetadata
 from napari_unet.session.preferences import Preferences
+from napari_unet.session.project import store
 from napari_unet.session.workspace import Workspace
 from waiting import DEADLINE
 
@@ -826,6 +829,7 @@ def test_an_opened_project_asks_where_its_missing_images_are(
         tifffile.imwrite(tmp_path / name, pixels.astype(np.uint16))
         annotated.images.add_layers(viewer.open(tmp_path / name), None, 0)
     annotated.project.save_as(str(tmp_path / "saved"))
+    qtbot.waitUntil((tmp_path / "saved" / "project.json").exists)
     (tmp_path / "moved").mkdir()
     for name in ("a.tif", "b.tif"):
         (tmp_path / name).rename(tmp_path / "moved" / name)
@@ -865,16 +869,34 @@ def is_open(workspace: Workspace, image: ProjectImage) -> bool:
     return workspace.images.annotation_layer(image.id) is not None
 
 
-def test_a_saved_project_is_told_of(
-    annotated: AnnotatePage, workspace: Workspace, tmp_path: Path
+def test_a_project_is_saved_beside_the_work_and_told_of(
+    annotated: AnnotatePage,
+    workspace: Workspace,
+    tmp_path: Path,
+    qtbot: QtBot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[str] = []
     workspace.message.connect(lambda _level, sentence: told.append(sentence))
-    annotated.import_.import_masks(masks())
-    annotated.project.save_as(str(tmp_path / "saved"))
-    assert (tmp_path / "saved" / "project.json").exists()
+    monkeypatch.setattr(project_menu, "_LONG_MS", 1)
+    go_on, save = threading.Event(), store.save_folder
+
+    def slow(*args: Any) -> None:
+        go_on.wait(DEADLINE)
+        save(*args)
+
+    monkeypatch.setattr(store, "save_folder", slow)
+    saved = tmp_path / "saved"
+    annotated.project.save_as(str(saved))
+    qtbot.waitUntil(lambda: told == ["Saving the project; you can go on working."])
+    assert not saved.exists()
+    go_on.set()
+    qtbot.waitUntil(lambda: len(told) == 2)
+    assert told[1] == f"Saved the project in {saved}."
+    assert (saved / "project.json").exists()
+    annotated.project.save_as(str(workspace.store.folder))
+    qtbot.waitUntil(lambda: "holds the project" in told[-1])
     annotated.project.open_folder(str(tmp_path / "nothing"))
-    assert told[-2].startswith("Saved the project in")
     assert "nothing" in told[-1]
 
 

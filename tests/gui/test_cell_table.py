@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtWidgets import QWidget
 
 from example_models import random_model
 from napari_unet.core.events import CellsMeasured
 from napari_unet.core.jobs import MeasureJob, PredictJob, SegmentJob
 from napari_unet.core.network.architecture import u_shape
+from napari_unet.gui.canvas_pointer import CanvasPointer
 from napari_unet.gui.predict.cell_table_window import CellTableModel, CellTableWindow
 from napari_unet.io.model_file import save_model
 
@@ -111,9 +113,18 @@ def test_cells_are_counted_and_their_sizes_shown(window: CellTableWindow) -> Non
     assert window.model.table["image"].tolist() == ["blobs", "blobs"]
 
 
-def test_a_row_shows_its_cell(window: CellTableWindow, workspace: Workspace) -> None:
+def test_a_row_shows_its_cell(
+    window: CellTableWindow, workspace: Workspace, qtbot: QtBot
+) -> None:
     (results,) = workspace.prediction.results.values()
+    canvas = QWidget()
+    qtbot.addWidget(canvas)
+    canvas.resize(300, 200)
+    pointer = CanvasPointer(canvas, workspace)
     window.view.selectRow(1)
+    # a cross marks it in the middle
+    assert not pointer.isHidden()
+    assert pointer._at == QPointF(canvas.rect().center())
     layer = results.layer("cells")
     assert layer is not None
     assert layer.selected_label == 2

@@ -398,8 +398,11 @@ def test_progress_and_cancel_are_there_while_it_runs(
 ) -> None:
     assert not ready.run.progress.isVisible()
     assert not ready.run.cancel.isEnabled()
+    with qtbot.waitActive(ready):
+        ready.activateWindow()
     press(qtbot, ready.run.predict)
     settle(ready)
+    assert ready.run.cancel.hasFocus()
     assert ready.run.progress.isVisible()
     assert not ready.run.predict.isEnabled()
     (handle,) = fake.running(PredictJob)

@@ -126,8 +126,14 @@ def test_buttons_ask_the_training(
     qtbot: QtBot, bar: RunBar, workspace: WorkspaceStandIn
 ) -> None:
     training = workspace.training
-    qtbot.mouseClick(bar.train, LEFT)
+    with qtbot.waitActive(bar):
+        bar.activateWindow()
+    bar.train.setFocus()
+    qtbot.waitUntil(bar.train.hasFocus)
+    qtbot.keyClick(bar.train, Qt.Key.Key_Space)
     training.enter("training")
+    # the keyboard keeps its place, but not where a second press would stop it
+    assert bar.more.hasFocus()
     qtbot.mouseClick(bar.pause, LEFT)
     training.enter("paused")
     qtbot.mouseClick(bar.pause, LEFT)

@@ -11,12 +11,13 @@ import numpy as np
 import psutil
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QPushButton, QTabBar
+from qtpy.QtWidgets import QDialog, QLabel, QPushButton, QTabBar
 
 from benchmarks.interaction.hand import Hand
 from napari_unet.core.events import CorrectionUsed
 from napari_unet.core.training.training_settings import Training
 from napari_unet.gui.cell_tools import CellTools
+from napari_unet.gui.notifications import notify
 from napari_unet.gui.train.network_box import NetworkBox
 from napari_unet.io import samples
 from napari_unet.io.images import read_labels
@@ -209,6 +210,10 @@ def test_any_dock_opens_all_of_them(
     hand.wait_until(lambda: _tabs(hand) == ["Annotate", "Train", "Predict"])
     dock = viewer.window.dock_widgets[f"{title} (U-Net)"]
     hand.wait_until(lambda: not dock.visibleRegion().isEmpty())
+    # the Tab key goes through none that is under another tab
+    frames = {one: one.parentWidget() for one in viewer.window.dock_widgets.values()}
+    hand.wait_until(lambda: [d for d, f in frames.items() if f.isEnabled()] == [dock])
+    hand.wait_until(lambda: hand.window.focusWidget() is dock._scroll)
 
 
 @pytest.mark.parametrize("first", ["menu", "command"])
@@ -472,6 +477,21 @@ def test_what_torch_objects_to_is_one_notification(
     assert len(said) == 1
     assert "\n" not in said[0].strip()
     assert not workspace.prediction.running
+
+
+def test_a_long_message_is_shown_whole(
+    open_napari: Callable[[], tuple[Any, Hand]],
+) -> None:
+    _, hand = open_napari()
+    sentence = "Something that takes many words, as names of files do. " * 6
+    notify("warning", sentence)
+    (box,) = [b for b in hand.window.findChildren(QDialog) if hasattr(b, "message")]
+    label = box.message
+    # the text that Qt draws, which napari cuts
+    hand.wait_until(lambda: QLabel.text(label) == sentence)
+    hand.wait_until(lambda: box.rect().contains(label.geometry()))
+    assert box.timer.interval() > 10_000
+    box.close()
 
 
 def test_corrections_are_used_and_layers_move_while_it_trains(

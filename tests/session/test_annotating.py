@@ -6,10 +6,13 @@ from weakref import ref
 
 import numpy as np
 import pytest
+from skimage.color import rgb2lab
 
+from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
 from napari_unet.session.annotating import annotation_layers
+from napari_unet.session.annotating.annotation_layers import OPACITY
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.colours import colour_table
 from napari_unet.session.annotating.data_check import DataCheck
@@ -856,6 +859,16 @@ def test_neighbouring_ids_have_different_shades_and_all_values_a_colour() -> Non
     np.testing.assert_array_equal(table[2], table[5])
     assert table[1][3] == table[30][3] == 1
     assert table.shape == (31, 4)
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.3, 0.6, 0.95])
+def test_the_first_cell_is_seen_on_dark_and_on_bright_images(grey: float) -> None:
+    class_ = ProjectClass()
+    first = colour_table((class_,), {}, [FIRST_OBJECT])[0, :3]
+    under = np.full(3, grey)
+    seen, bare = rgb2lab([OPACITY * first + (1 - OPACITY) * under, under])
+    # a difference of 2 is just noticed side by side
+    assert np.linalg.norm(seen - bare) > 20
 
 
 def test_a_closed_project_is_not_written_any_more(bench: Bench) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from napari_unet.session.images.image_layers import describe, fingerprint_of
 from napari_unet.session.images.layers import note
 from session_bench import SessionBench
 
@@ -84,6 +85,31 @@ def test_channels_behind_slices_become_layers_so_that_slices_stay_together(
     assert bench.viewer.dims.nsteps[slider] == 4
     bench.viewer.dims.set_current_step(slider, 3)
     assert bench.images.place_in_view(image.id) == (0, 3)
+
+
+@pytest.mark.parametrize("when", ["project", "image"])
+def test_channels_that_an_older_project_keeps_in_one_layer_are_parted_as_it_opens(
+    bench: SessionBench, pump: Pump, when: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (4, 2, 20, 30), np.uint16)
+    layer = bench.viewer.add_image(pixels, name="nuclei")
+    found = bench.images.interpret(layer, "zcyx")
+    assert found is not None
+    old = describe([layer], found, 0, fingerprint_of([layer], "zcyx", 0))
+    bench.store.update(bench.store.project.with_image(old))
+    corner = (slice(5, 6), slice(7, 8))
+    bench.store.annotation(old.id).write(0, 3, corner, np.full((1, 1), 7))
+    if when == "project":
+        bench.reopen()
+    else:
+        bench.viewer.layers.remove(layer)
+        bench.viewer.add_image(pixels, name="of another name")
+        pump.until(lambda: len(bench.viewer.layers) > 1)
+    shapes = [channel.data.shape for channel in bench.images.layers(old.id)]
+    assert shapes == [(4, 20, 30)] * 2
+    now = bench.store.project.image(old.id)
+    assert (now.axes, now.channels) == ("zyx", 2)
+    assert bench.annotating.layers.show(old.id).data[3, 5, 7] == 7
 
 
 def test_channels_before_all_others_stay_in_one_layer(bench: SessionBench) -> None:

@@ -117,6 +117,15 @@ def test_a_starter_that_was_chosen_by_hand_is_doubted_where_it_does_not_suit(
     assert len(bench.worker.jobs(LoadModelJob)) == 1
 
 
+def test_no_starter_is_tried_unasked_on_an_image_that_none_can_see(
+    bench: Bench,
+) -> None:
+    bench.add(np.ones((8, 10, 3), np.uint8), axes="yxc", rgb=True)
+    bench.control.warm_up()
+    assert not bench.worker.jobs(ChooseStarterJob)
+    assert "has 3 channels" in bench.control.targets.problem()
+
+
 def test_what_goes_wrong_is_said_and_cancelling_ends_it(bench: Bench) -> None:
     bench.add(np.ones((8, 10), np.uint8))
     bench.control.predict("slice")

@@ -35,6 +35,12 @@ _STEP, _FAR = 2.0, 10
 _INNER, _OUTER = 4, 14
 # Rounding between the real mouse and the position set by keys.
 _SAME = 2.0
+_MOUSE = (
+    QEvent.Type.MouseMove,
+    QEvent.Type.MouseButtonPress,
+    QEvent.Type.MouseButtonRelease,
+    QEvent.Type.MouseButtonDblClick,
+)
 _LEFT, _NONE = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
 _PLAIN = Qt.KeyboardModifier.NoModifier
 _SHIFT = Qt.KeyboardModifier.ShiftModifier
@@ -69,11 +75,15 @@ class CanvasPointer(QWidget):
         """Take the keys of the pointer, and see where the mouse goes."""
         if event is None or watched is not self._canvas:
             return False
-        if isinstance(event, QKeyEvent):
-            return event.type() == QEvent.Type.KeyPress and self._on_key(event)
-        if isinstance(event, QMouseEvent) and not self._own:
+        # Its class alone is no proof: napari keeps the wrapper of a mouse event that Qt
+        # has freed, and another event in its place in memory is taken for it. To read a
+        # position then ends the process.
+        kind = event.type()
+        if kind == QEvent.Type.KeyPress:
+            return isinstance(event, QKeyEvent) and self._on_key(event)
+        if kind in _MOUSE and isinstance(event, QMouseEvent) and not self._own:
             self._on_mouse(event.position())
-        elif event.type() == QEvent.Type.FocusOut and self._down:
+        elif kind == QEvent.Type.FocusOut and self._down:
             self._release()
         return False
 
@@ -101,6 +111,11 @@ class CanvasPointer(QWidget):
             place = self._on_canvas(world)
         self._move(place)
 
+    def mark_middle(self) -> None:
+        """Show the cross in the middle, until the mouse moves on the canvas."""
+        self._at = QPointF(self._canvas.rect().center())
+        self._show(seen=True)
+
     def _camera(self) -> Any:
         # napari before 0.9 has no scene
         return getattr(self._viewer, "scene", self._viewer).camera
@@ -119,6 +134,7 @@ class CanvasPointer(QWidget):
         editor = self._workspace.editor
         follow(self, editor.pointed, self.point_to)
         follow(self, editor.canvas.traced, self._on_traced)
+        follow(self, self._workspace.prediction.tables.centred, self.mark_middle)
 
     def _on_key(self, event: QKeyEvent) -> bool:
         """Handle a key; return whether it was one of the pointer's."""

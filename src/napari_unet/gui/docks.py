@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 from napari_unet.gui.guide_bar import GuideBar
 from napari_unet.gui.help_dialog import HelpDialog
 from napari_unet.gui.run_bar import RunBar
-from napari_unet.gui.screen_reader import Namer, put_in_tab_order
+from napari_unet.gui.screen_reader import Namer
 from napari_unet.gui.show_row import ShowRow
 from napari_unet.gui.widgets import MARGIN
 from napari_unet.gui.workspaces import host_of
@@ -62,6 +62,9 @@ def show_dock(viewer: Viewer, kind: type[Dock]) -> None:
         _in_order(window, frames, front)
     front.show()
     front.raise_()
+    if chosen is not None:
+        # the Tab key goes on from here, not from wherever the command was chosen
+        QTimer.singleShot(0, chosen.take_focus)
 
 
 def _in_order(
@@ -155,6 +158,10 @@ class Dock(QWidget):
         """Return a size that fits the smallest screen: the page scrolls."""
         return QSize(300, 200)
 
+    def take_focus(self) -> None:
+        """Let the Tab key go to the first control of the dock next."""
+        self._scroll.setFocus()
+
     def showEvent(self, event: QShowEvent | None) -> None:
         """Find the window only now: it is known once the dock is in it."""
         super().showEvent(event)
@@ -173,6 +180,9 @@ class Dock(QWidget):
             return
         frame.setWindowTitle(self.title)
         frame.visibilityChanged.connect(self._look)
+        # the Tab key would go through what is under another tab
+        frame.visibilityChanged.connect(frame.setEnabled)
+        frame.setEnabled(not self.visibleRegion().isEmpty())
         if not self.brought and hasattr(self._workspace.viewer, "window"):
             show_dock(self._workspace.viewer, type(self))
 
@@ -212,11 +222,8 @@ class Dock(QWidget):
             self._around += (pinned,)
         layout.addWidget(shown)
         layout.addWidget(bar)
-        for part in (page, *self._around):
-            Namer(part)
-        # from top to bottom, in whatever order they were made
-        pinned = self._around[3:]
-        put_in_tab_order(guide, page, *pinned, shown, bar)
+        # from top to bottom
+        Namer(self._scroll, guide, page, *self._around[3:], shown, bar)
 
     def _show_other(self, title: str) -> None:
         kind = next(kind for kind in KINDS if kind.title == title)

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 _GB = 1e9
 _TICKS = 1000
-# Pixels of three lines: a longer reason is cut, its tooltip has all of it.
-_THREE_LINES = 50
+# Pixels of lines: a longer reason, or fault, is cut; its tooltip has all of it.
+_THREE_LINES, _SIX_LINES = 50, 100
 _SMALL = 26
 _SECOND_MS = 1000
 # Processes ready to run per core from which on they have to wait.
@@ -61,7 +61,6 @@ class RunBar(QWidget):
             "time left."
         )
         self.line = Hint()
-        self.line.setMaximumHeight(_THREE_LINES)
         self.line.setAlignment(
             Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         )
@@ -132,7 +131,10 @@ class RunBar(QWidget):
     def _on_train(self) -> None:
         # a number that is still being typed counts, also where buttons take no focus
         typing = QApplication.focusWidget()
-        if typing is not None:
+        if typing is self.train:
+            # it goes while the network trains, and the focus would be lost
+            self.more.setFocus()
+        elif typing is not None:
             typing.clearFocus()
         self._training.start()
 
@@ -171,6 +173,7 @@ class RunBar(QWidget):
             )
         else:
             ready = "Ready to train." if possible else reason
+            self.line.setMaximumHeight(_SIX_LINES if fault else _THREE_LINES)
             self.line.setText(fault or ready, "error" if fault else "info")
             self.line.setToolTip(self.line.text())
         for part in (self.progress, self.pause, self.stop, self.device):

@@ -1,4 +1,4 @@
-"""Names for screen readers of controls without a visible name.
+"""Names for screen readers of controls without a visible name, and the Tab key's way.
 
 Buttons and boxes to tick are called by their text, what has a label by that. A list,
 a slider or a button with a picture alone is called by the first words of its tooltip,
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtWidgets import (
@@ -17,8 +18,12 @@ from qtpy.QtWidgets import (
     QComboBox,
     QGroupBox,
     QLabel,
+    QLayout,
     QWidget,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Pages change in bursts.
 _PAUSE_MS = 300
@@ -28,8 +33,15 @@ _ENDS = re.compile(r"[.:;\n]")
 
 
 def controls(widget: QWidget) -> list[QWidget]:
-    """Return what the Tab key reaches in a widget, shown or not."""
-    return [
+    """Return what the Tab key reaches in a widget, shown or not, as it is laid out."""
+    places = {one: number for number, one in enumerate(_laid_out(widget))}
+
+    def place(control: QWidget | None) -> int:
+        while control not in places and control is not None:
+            control = control.parentWidget()
+        return -1 if control is None else places[control]
+
+    found = [
         child
         for child in widget.findChildren(QWidget)
         if child.focusPolicy() & Qt.FocusPolicy.TabFocus
@@ -38,11 +50,12 @@ def controls(widget: QWidget) -> list[QWidget]:
         # parts of a box, which is named as a whole
         and not isinstance(child.parentWidget(), (QAbstractSpinBox, QComboBox))
     ]
+    return sorted(found, key=place)
 
 
-def put_in_tab_order(*parts: QWidget) -> None:
-    """Let the Tab key go through the controls of some parts of a window in turn."""
-    every = [control for part in parts for control in controls(part)]
+def put_in_tab_order(start: QWidget, *parts: QWidget) -> None:
+    """Let the Tab key go from a widget through the controls of some parts in turn."""
+    every = [start, *(control for part in parts for control in controls(part))]
     for one, following in pairwise(every):
         QWidget.setTabOrder(one, following)
 
@@ -56,8 +69,8 @@ def spoken_name(widget: QWidget) -> str:
     return _name_of(widget, _labels_of(widget))
 
 
-def name_controls(widget: QWidget) -> None:
-    """Name the controls in a widget that have no name yet."""
+def name_controls(widget: QWidget) -> bool:
+    """Name the controls in a widget that have no name yet; return if there are any."""
     new = [c for c in controls(widget) if c.toolTip() and not c.property(_LOOKED_AT)]
     # for the whole window, which takes a while: only if there is something new
     labels = _labels_of(widget) if new else {}
@@ -66,6 +79,19 @@ def name_controls(widget: QWidget) -> None:
         if not _name_of(control, labels):
             name = _ENDS.split(control.toolTip(), maxsplit=1)[0].strip()
             control.setAccessibleName(name)
+    return bool(new)
+
+
+def _laid_out(part: QWidget | QLayout) -> Iterator[QWidget]:
+    """Yield a widget and what its layout holds, in order."""
+    layout = part.layout() if isinstance(part, QWidget) else part
+    if isinstance(part, QWidget):
+        yield part
+    for number in range(0 if layout is None else layout.count()):
+        item = layout.itemAt(number)
+        inner = None if item is None else item.widget() or item.layout()
+        if inner is not None:
+            yield from _laid_out(inner)
 
 
 def _labels_of(widget: QWidget) -> dict[QWidget, str]:
@@ -88,16 +114,20 @@ def _name_of(widget: QWidget, labels: dict[QWidget, str]) -> str:
 
 
 class Namer(QObject):
-    """Names the controls of a page, also those that come later."""
+    """Names the controls of a dock's parts, and puts them in order for the Tab key.
 
-    def __init__(self, page: QWidget) -> None:
-        super().__init__(page)
-        self._page = page
+    Also those that come later. The key comes to the parts from the widget `start`.
+    """
+
+    def __init__(self, start: QWidget, *parts: QWidget) -> None:
+        super().__init__(parts[0])
+        self._start, self._parts = start, parts
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
         self._clock.setInterval(_PAUSE_MS)
         self._clock.timeout.connect(self._name)
-        page.installEventFilter(self)
+        for part in parts:
+            part.installEventFilter(self)
         self._name()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -107,4 +137,6 @@ class Namer(QObject):
         return False
 
     def _name(self) -> None:
-        name_controls(self._page)
+        found = [name_controls(part) for part in self._parts]
+        if any(found):
+            put_in_tab_order(self._start, *self._parts)

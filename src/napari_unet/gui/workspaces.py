@@ -10,6 +10,7 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QCheckBox, QMessageBox, QWidget
 
 from napari_unet.gui.canvas_pointer import CanvasPointer, canvas_of
+from napari_unet.gui.focus_frame import FocusFrames
 from napari_unet.gui.main_thread import MainThread
 from napari_unet.gui.notifications import notify
 from napari_unet.gui.preferences import (
@@ -63,6 +64,7 @@ class WorkspaceHost(QObject):
         self.workspace.guide_skipped.connect(partial(keep, "show_guide", False))
         self.workspace.worker.started.connect(self._show_task)
         self.workspace.annotating.edited.connect(self._on_first_edit)
+        self._focus_frames = FocusFrames(self)
         self._windows: list[QWidget] = []
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.workspace.tick)

@@ -39,6 +39,7 @@ from napari_unet.session.worker.client import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -150,6 +151,18 @@ class Workspace:
         """
         self._check_idle()
         self._replace(ProjectStore.create(self._root))
+
+    def save_as(self, folder: Path) -> Future[Path]:
+        """Save a copy of the project in a thread; a message tells how it ended."""
+        saving = self.store.begin_save_as(folder)
+        saving.add_done_callback(lambda _: self._post(partial(self._on_saved, saving)))
+        return saving
+
+    def _on_saved(self, saving: Future[Path]) -> None:
+        try:
+            self.message.emit("info", f"Saved the project in {saving.result()}.")
+        except (ValueError, OSError) as error:
+            self.message.emit("warning", str(error))
 
     def recent_projects(self) -> list[RecentProject]:
         """Return the projects that were worked on last, but for this one."""

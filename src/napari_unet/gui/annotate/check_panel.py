@@ -73,6 +73,7 @@ class CheckPanel(QWidget):
         )
         self.summary = Hint("Not checked yet.")
         self.table = QTableWidget(0, len(_COLUMNS))
+        self.table.setTabKeyNavigation(False)
         self.table.setToolTip("Cells and pixels of each class in each slice.")
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)

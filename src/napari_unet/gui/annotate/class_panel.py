@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
 
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
-from napari_unet.gui.screen_reader import controls, put_in_tab_order
 from napari_unet.gui.widgets import (
     ColourButton,
     allow,
@@ -70,9 +69,6 @@ class ClassPanel(QWidget):
         """Show the classes as they are now."""
         classes = self._workspace.store.project.classes
         if len(classes) != len(self.rows):
-            # rows that are made anew keep their place for the Tab key
-            first = controls(self.rows[0])[0] if self.rows else self.add
-            before = first.previousInFocusChain()
             for old in self.rows:
                 self._group.removeButton(old.radio)
                 self._grid.removeWidget(old)
@@ -83,9 +79,6 @@ class ClassPanel(QWidget):
             for new in self.rows:
                 self._group.addButton(new.radio)
                 self._grid.addWidget(new)
-            self.setTabOrder(before, controls(self.rows[0])[0])
-            put_in_tab_order(*self.rows)
-            self.setTabOrder(controls(self.rows[-1])[-1], self.add)
         active = self._annotating.brush.active_class
         for number, one in enumerate(self.rows, start=1):
             one.show_class(classes[number - 1], number == active)

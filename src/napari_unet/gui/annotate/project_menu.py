@@ -20,10 +20,14 @@ from napari_unet.session.annotating.shortcuts import key_of, readable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
     from qtpy.QtWidgets import QWidget
 
     from napari_unet.session.workspace import Workspace
+
+# What takes longer is told of when it begins, too.
+_LONG_MS = 1000
 
 
 class ProjectButton(QPushButton):
@@ -70,10 +74,11 @@ class ProjectButton(QPushButton):
         self._list_recent()
 
     def save_as(self, folder: str) -> None:
-        """Save the project as a folder."""
+        """Save the project as a folder, in the background."""
         with report_errors(self._workspace):
-            saved = self._workspace.store.save_as(Path(folder))
-            self._workspace.message.emit("info", f"Saved the project in {saved}.")
+            saving = self._workspace.save_as(Path(folder))
+            told = partial(_tell_saving, self._workspace, saving)
+            QTimer.singleShot(_LONG_MS, told)
 
     def open_folder(self, folder: str) -> None:
         """Open a project in place of this one, with its images."""
@@ -142,6 +147,11 @@ def _open(button: ref[ProjectButton], folder: str, _checked: bool = False) -> No
     alive = button()
     if alive is not None:
         QTimer.singleShot(0, partial(alive.open_folder, folder))
+
+
+def _tell_saving(workspace: Workspace, saving: Future[Path]) -> None:
+    if not saving.done():
+        workspace.message.emit("info", "Saving the project; you can go on working.")
 
 
 def _begin(workspace: Workspace) -> None:

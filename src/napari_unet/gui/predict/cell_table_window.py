@@ -201,6 +201,8 @@ class CellTableWindow(QDialog):
         self.view.horizontalHeader().setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        # the Tab key goes on to the other controls
+        self.view.setTabKeyNavigation(False)
         self.view.setAccessibleName("Cells")
         self.view.setToolTip(
             "A row that is chosen shows its cell; a click on a cell chooses its row."

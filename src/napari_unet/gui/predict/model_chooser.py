@@ -138,7 +138,12 @@ class ModelChooser(QWidget):
         else:
             choice, purpose = self._starters.chosen(), f"For {purpose_of(entry)}."
             if choice is not None:
-                purpose = f"Suits this image best: {choice.short_reason}."
+                best = (
+                    "The best of the package"
+                    if self.doubt.text()
+                    else "Suits this image best"
+                )
+                purpose = f"{best}: {choice.short_reason}."
             self.purpose.setText(purpose)
             self.purpose.setToolTip("" if choice is None else choice.reason)
             self.details.setVisible(True)

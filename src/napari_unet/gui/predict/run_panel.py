@@ -89,9 +89,13 @@ class RunPanel(QWidget):
             problem, resampling = targets.problem(), targets.resampling()
         self.image.setText(targets.name() or "No image is open.")
         self.extent.setItemText(0, f"This {targets.part_word()}")
+        focused = self.predict.hasFocus() or self.cancel.hasFocus()
         runs = "It runs already."
         allow(self.predict, not control.busy and not problem, problem or runs)
         allow(self.cancel, control.busy, "Nothing runs.")
+        if focused:
+            # what is disabled loses it, and the keyboard its place
+            (self.cancel if control.busy else self.predict).setFocus()
         self.compute.allow(not control.busy, "It can be changed when this has ended.")
         self._show_progress(control.progress)
         self.progress.setVisible(control.busy)

@@ -213,6 +213,7 @@ class CompareDialog(QDialog):
         self.counts = Hint(), Hint()
         self.table = QTableWidget(len(rows), 3)
         self.table.setHorizontalHeaderLabels(["", one.name, other.name])
+        self.table.setTabKeyNavigation(False)
         self.table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         for number, texts in enumerate(rows):
             for place, text in enumerate(texts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from colorsys import hsv_to_rgb, rgb_to_hsv
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from napari_unet.session.project.record import ProjectClass, ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
-# Towards black (below 0) or white, in an order in which ids that follow differ much;
-# neighbours never have the same.
-SHADES = (0.0, -0.55, 0.6, -0.3, 0.3, 0.8)
+# How far towards the pure colour beside it, and then towards black (below 0) or white,
+# in an order in which ids that follow differ much; neighbours never have the same. Pale
+# ones are not seen on bright images, such as of histology.
+SHADES = ((0, 0), (0, -0.5), (1, 0), (1, -0.4), (0.5, 0), (0, 0.6))
+# Part of the circle of hues.
+_BESIDE = 0.04
 # The first of these are easy to distinguish; the others are for many neighbours.
 _USUAL = 3
 # Larger edits are searched for neighbours later, by ticks.
@@ -209,7 +213,7 @@ def colour_table(
         class 1.
     """
     shades = shades or NeighbourColours(len(SHADES), _USUAL)
-    hues = np.array([[_shade(c.colour, s) for s in SHADES] for c in classes])
+    hues = np.array([_shades(c.colour) for c in classes])
     wanted = np.fromiter(ids, np.int64)
     numbers = np.fromiter((class_of.get(i, 1) for i in wanted.tolist()), np.intp)
     table: NDArray[np.float32] = hues[numbers - 1, shades.of(wanted)]
@@ -218,9 +222,14 @@ def colour_table(
     return table
 
 
-def _shade(colour: str, amount: float) -> NDArray[np.float32]:
-    """Mix a colour with black (amount below 0) or with white."""
-    shade: NDArray[np.float32] = rgba([colour])[0]
-    target = 0.0 if amount < 0 else 1.0
-    shade[:3] += (target - shade[:3]) * abs(amount)
-    return shade
+def _shades(colour: str) -> NDArray[np.float32]:
+    """Return the shades of a colour, shape (shades, 4)."""
+    own = rgba([colour])[0]
+    hue, saturation, _ = rgb_to_hsv(*own[:3].tolist())
+    # grey has no hue
+    pure = hsv_to_rgb((hue + _BESIDE) % 1, min(3 * saturation, 1), 1)
+    shades: NDArray[np.float32] = np.tile(own, (len(SHADES), 1))
+    for shade, (vivid, light) in zip(shades, SHADES, strict=True):
+        shade[:3] += (np.array(pure) - own[:3]) * vivid
+        shade[:3] += (float(light > 0) - shade[:3]) * abs(light)
+    return shades

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.session.images import layers as roles
+from napari_unet.session.images.image_layers import fingerprint_of_arrays
 from napari_unet.session.images.source_files import path_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from napari.components import ViewerModel
     from napari.layers import Layer
+
+    from napari_unet.session.project.record import ProjectImage
 
 # As napari colours channels: two of them, and more.
 _TWO = ("magenta", "green")
@@ -45,13 +48,14 @@ def part_channels(
     number = samples or roles.level_shape(layer)[at]
     colours = {1: ("gray",), 2: _TWO}.get(number, _MORE)
     parts = []
-    for channel, colour in zip(range(number), cycle(colours), strict=False):
+    names = enumerate(_names(layer.name, number))
+    for (channel, name), colour in zip(names, cycle(colours), strict=False):
         levels = [_channel(data, at, channel) for data in _levels(layer)]
         parts.append(
             viewer.add_image(
                 levels if layer.multiscale else levels[0],
                 **roles.attributes_like(layer, axes, rest),
-                name=name_of_channel(layer.name, channel) if number > 1 else layer.name,
+                name=name,
                 metadata={**layer.metadata, **roles.from_file(path_of(layer))},
                 multiscale=layer.multiscale,
                 rgb=False,
@@ -63,9 +67,36 @@ def part_channels(
     return parts
 
 
+def parted(image: ProjectImage, layer: Layer) -> ProjectImage:
+    """Return the record of an image of one layer whose channels become layers.
+
+    Records of before channels were parted are of one layer; annotation stays as it is.
+    """
+    at, axes = image.axes.index("c"), image.axes.replace("c", "")
+    number = image.samples or image.shape[at]
+    data = roles.level_data(layer, image.level)
+    names = _names(layer.name, number)
+    (source,) = image.sources
+    return image.replace(
+        sources=tuple(source.replace(layer=name) for name in names),
+        axes=axes,
+        shape=image.annotation_shape,
+        samples=None,
+        fingerprint=fingerprint_of_arrays(
+            [_channel(data, at, channel) for channel in range(number)], axes
+        ),
+    )
+
+
 def name_of_channel(name: str, channel: int) -> str:
     """Return the name of the layer of a channel, which is counted from 0."""
     return f"{name} channel {channel + 1}"
+
+
+def _names(layer: str, number: int) -> list[str]:
+    """Return the names of the layers of so many channels of a layer."""
+    every = [name_of_channel(layer, channel) for channel in range(number)]
+    return every if number > 1 else [layer]
 
 
 def _levels(layer: Layer) -> Iterator[Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
+    from napari_unet.core.images.image import ArrayLike
     from napari_unet.session.images.interpretation import Interpretation
 
 # End of the name of a layer that is a channel, as our reader calls it.
@@ -102,7 +103,12 @@ def describe(
 
 def fingerprint_of(layers: Sequence[Layer], axes: str, level: int) -> str:
     """Return the fingerprint of an image of one or several layers."""
-    marks = [fingerprint(roles.level_data(layer, level), axes) for layer in layers]
+    return fingerprint_of_arrays([roles.level_data(x, level) for x in layers], axes)
+
+
+def fingerprint_of_arrays(arrays: Sequence[ArrayLike], axes: str) -> str:
+    """Return the fingerprint of an image by the pixels of its layers."""
+    marks = [fingerprint(array, axes) for array in arrays]
     if len(marks) == 1:
         return marks[0]
     return hashlib.sha256(" ".join(marks).encode()).hexdigest()[: len(marks[0])]

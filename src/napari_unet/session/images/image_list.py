@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -15,7 +16,11 @@ from napari_unet.core.images.image import ImageFile
 from napari_unet.session.future import all_of
 from napari_unet.session.images import interpretation
 from napari_unet.session.images import layers as roles
-from napari_unet.session.images.channel_layers import are_in_the_way, part_channels
+from napari_unet.session.images.channel_layers import (
+    are_in_the_way,
+    part_channels,
+    parted,
+)
 from napari_unet.session.images.image_layers import (
     check_channels,
     check_images,
@@ -79,9 +84,9 @@ class ImageList:
         self._layers: dict[str, tuple[ref[Layer], ...]] = {}
         self._last: str | None = None
         self._isolation = LayerIsolation(viewer, self.id_of)
-        self._attach_all(viewer.layers)
         for event, slot in self._connections():
             event.connect(slot)
+        self.part_channels(self._attach_all(viewer.layers))
 
     def _connections(self) -> list[tuple[Any, Any]]:
         layers = self._viewer.layers
@@ -121,7 +126,7 @@ class ImageList:
         if any(self.id_of(layer) for layer in layers):
             raise ValueError(f"{layers[0].name} is in the project already.")
         if are_in_the_way(layers[0], found.axes):
-            layers = self._part(layers[0], found)
+            layers = self._part(layers[0], found.axes, found.samples)
             if (id_ := self.id_of(layers[0])) is not None:
                 # closed until now: it was found by its channels
                 self._last = id_
@@ -151,10 +156,15 @@ class ImageList:
     def part_channels(self, layers: Sequence[Layer]) -> None:
         """Part layers whose channels are in the way of closed images; see `add`."""
         for layer in layers:
+            if not any(layer is one for one in self.candidates()):
+                continue
+            if (known := self._whole(layer)) is not None:
+                self._part(layer, known.axes, known.samples)
+                continue
             with suppress(ValueError):
                 found = self._interpreted([layer], None, 0)
                 if are_in_the_way(layer, found.axes):
-                    self._part(layer, found)
+                    self._part(layer, found.axes, found.samples)
 
     def interpret(
         self, layer: Layer, axes: str | None = None, level: int = 0
@@ -342,8 +352,24 @@ class ImageList:
         check_channels(layers, found.axes, level)
         return found
 
-    def _part(self, layer: Layer, found: Interpretation) -> list[Layer]:
-        parts = part_channels(self._viewer, layer, found.axes, found.samples)
+    def _whole(self, layer: Layer) -> ProjectImage | None:
+        """Return the closed image that a layer has all channels of, unparted."""
+        for image in self._store.project.images:
+            one = len(image.sources) == 1 and are_in_the_way(layer, image.axes)
+            if self.layers(image.id) or not (one and fits(layer, image)):
+                continue
+            mark = fingerprint_of([layer], image.axes, image.level)
+            if mark == image.fingerprint:
+                return image
+        return None
+
+    def _part(self, layer: Layer, axes: str, samples: int | None) -> list[Layer]:
+        known = self._whole(layer)
+        if known is not None and known.axes == axes:
+            # of before channels were parted
+            project = self._store.project
+            self._store.update(project.with_image(parted(known, layer)))
+        parts = part_channels(self._viewer, layer, axes, samples)
         if len(parts) > 1:
             self.message.emit(
                 "info",
@@ -364,8 +390,12 @@ class ImageList:
         for layer in layers:
             layer.events.data.connect(self._on_data)
 
-    def _attach_all(self, new: Sequence[Layer]) -> None:
-        """Attach closed images to layers with their pixels, whatever their names."""
+    def _attach_all(self, new: Sequence[Layer]) -> list[Layer]:
+        """Attach closed images to layers with their pixels, whatever their names.
+
+        Returns layers whose channels have to be parted first.
+        """
+        to_part: list[Layer] = []
         for image in self._store.project.images:
             if self.layers(image.id):
                 continue
@@ -373,14 +403,21 @@ class ImageList:
             if not any(layer is one for layer in channels for one in new):
                 continue
             for layers in selections(channels, image):
-                if fingerprint_of(layers, image.axes, image.level) == image.fingerprint:
+                if fingerprint_of(layers, image.axes, image.level) != image.fingerprint:
+                    continue
+                if are_in_the_way(layers[0], image.axes):
+                    to_part += layers
+                else:
                     self._attach(image.id, layers)
                     self.attached.emit(image.id)
                     self.changed.emit()
-                    break
+                break
+        return to_part
 
     def _on_inserted(self, event: Any) -> None:
-        self._attach_all([event.value])
+        if to_part := self._attach_all([event.value]):
+            # the list of layers is changing now
+            self._sharing.post(partial(self.part_channels, to_part))
         self.changed.emit()
 
     def _on_removed(self, event: Any) -> None:

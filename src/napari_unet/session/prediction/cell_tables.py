@@ -32,6 +32,8 @@ class CellTables(CellFollower):
 
     changed = Signal()
     """A table came, or was lost."""
+    centred = Signal()
+    """The cell of a row is in the middle of the canvas."""
 
     def __init__(
         self,
@@ -96,6 +98,7 @@ class CellTables(CellFollower):
         # in the slice that is in view now there are cells
         if (shown := results.layer("cells")) is not None:
             shown.selected_label = int(table["label"][row])
+        self.centred.emit()
 
     def row_at(self, table: Columns, position: tuple[float, ...]) -> int | None:
         """Return the row of the cell at a point of the world; None if there is none."""

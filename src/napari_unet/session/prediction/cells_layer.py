@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 Seen = Literal["classes", "cells"]
 """Pixels of a class, or cells each with an id."""
 
-# Of cells' outlines: bright on dark and on grey, distinct for the colour-blind (Okabe
-# and Ito 2008, and white).
-OUTLINES = ("#f0e442", "#d55e00", "#56b4e9", "#cc79a7", "#ffffff", "#009e73")
+# Of cells' outlines: seen on black, grey and white, and distinct for the colour-blind
+# (Okabe and Ito 2008, and violet).
+OUTLINES = ("#f0e442", "#d55e00", "#56b4e9", "#cc79a7", "#9467ff", "#009e73")
 # Ids up to which each has its own place in a cycle of colours, which napari shows from
 # a table of 16 bits; and the shortest table, so that few are made.
 _LAST_IN_CYCLE, _SHORTEST = 2**16 - 2, 512

@@ -273,6 +273,8 @@ class PredictionControl:
             and image is not None
             and self._images.layers(image.id)
             and not self.starter_choice.knows(image.id)
+            # it would fail, which nobody has asked for
+            and not self.targets.problem()
         ):
             # also for one that was chosen by hand, to warn if it does not suit
             self.starter_choice.find(image.id)

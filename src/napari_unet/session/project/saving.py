@@ -9,6 +9,7 @@ from napari_unet.session.throttle import Debounce, Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from napari_unet.session.project.annotation_file import AnnotationFile
 
@@ -32,6 +33,8 @@ class Saving:
         self._dirty = dirty
         # One thread: a record never gets ahead of the annotation it names.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-save")
+        # Saving waits for no copy of the whole project.
+        self._copies = ThreadPoolExecutor(1, thread_name_prefix="napari-unet-copy")
         self._running: list[Future[None]] = []
         # Both count from the first change, so that further work does not delay saving.
         self._record = Debounce(_RECORD_S)
@@ -47,6 +50,10 @@ class Saving:
     def later(self, tidy: Callable[[], None]) -> None:
         """Run a function in the background, with no hurry."""
         self._thread.submit(tidy)
+
+    def copy(self, write: Callable[[], Path]) -> Future[Path]:
+        """Run a function that copies the project, after other such copies."""
+        return self._copies.submit(write)
 
     def now(self, write: Callable[[], None]) -> None:
         """Write a record after all pending writes, and wait; OSError if it fails."""
@@ -80,8 +87,9 @@ class Saving:
             raise failure
 
     def close(self) -> None:
-        """Wait for all, and end the thread."""
+        """Wait for all, and end the threads."""
         self._thread.shutdown()
+        self._copies.shutdown()
 
     def _begin(self, longest: float) -> None:
         if self._record.take():

@@ -38,6 +38,7 @@ from napari_unet.session.project.saving import Saving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from concurrent.futures import Future
     from pathlib import Path
 
     from filelock import FileLock
@@ -299,13 +300,25 @@ class ProjectStore:
         One within an earlier save of this project stands for that. ValueError if the
         folder holds another project, OSError if it cannot be written.
         """
-        images = [image for image in self._project.images if image.annotated]
+        return self.begin_save_as(folder).result()
+
+    def begin_save_as(self, folder: Path) -> Future[Path]:
+        """Begin to `save_as` in a thread; `close` waits for its end.
+
+        What is painted meanwhile may be in the copy or not.
+        """
+        project = self._project
+        images = [image for image in project.images if image.annotated]
         files = {image.id: self.annotation(image.id) for image in images}
-        found = {i.id: self._edits.get(i) for i in self._project.images}
+        found = {i.id: self._edits.get(i) for i in project.images}
         edits = {id_: file for id_, file in found.items() if file is not None}
-        folder = saved_before(folder, self._project)
-        save_folder(folder, self._project, self.folder, files, edits)
-        return folder
+
+        def copy() -> Path:
+            there = saved_before(folder, project)
+            save_folder(there, project, self.folder, files, edits)
+            return there
+
+        return self._saving.copy(copy)
 
     def tick(self) -> None:
         """Save what is due in the background; to be called a few times a second."""
