@@ -14,7 +14,7 @@ from napari_unet.engine.batch_prediction import conclude
 from napari_unet.engine.file_problem import problem_of
 from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
-from napari_unet.io.atomic import atomic, make_folder, remove
+from napari_unet.io.atomic import make_folder, remove, write_text
 from napari_unet.io.bundle import write_images
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import read_image, read_input
@@ -276,8 +276,7 @@ class _Run:
 
     def _keep(self, note: RemoteNote) -> None:
         self._of.is_there = True
-        with atomic(self._note) as temporary:
-            temporary.write_text(note.model_dump_json(), encoding="utf-8")
+        write_text(self._note, note.model_dump_json())
 
 
 def _name_in(event: Event | None) -> str:

@@ -29,7 +29,7 @@ from napari_unet import __version__
 from napari_unet.core.event_codec import encode, from_line, to_line
 from napari_unet.core.events import Notice
 from napari_unet.core.remote_messages import End, File, Hello
-from napari_unet.io.atomic import STRAY_S, atomic, remove, remove_strays
+from napari_unet.io.atomic import STRAY_S, atomic, remove, remove_strays, write_text
 from napari_unet.io.bundle import Bundle
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
@@ -177,8 +177,7 @@ class ServedJob:
         for pulse in self.folder.glob("pulse-*"):
             pulse.unlink(missing_ok=True)
         note = self._queue(ask.queue, command) if ask.queue else self._start(command)
-        with atomic(self.folder / "process.json") as temporary:
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+        write_text(self.folder / "process.json", json.dumps(note))
 
     def forget_events(self) -> None:
         """Have none that were before."""
@@ -186,8 +185,7 @@ class ServedJob:
 
     def order(self, order: Order) -> None:
         """Tell it what to do; to be cancelled, one is taken out of its queue."""
-        with atomic(self.folder / "orders") as temporary:
-            temporary.write_text(order, encoding="ascii")
+        write_text(self.folder / "orders", order)
         slurm = self._note().get("slurm")
         if order == "cancel" and slurm and not self._events.exists():
             subprocess.run(["scancel", str(slurm)], check=False)

@@ -24,7 +24,7 @@ from napari_unet.core.images.image import ImageFile
 from napari_unet.core.settings import explain
 from napari_unet.core.text import encodable, printable
 from napari_unet.core.training.run_log import PackedAnnotation
-from napari_unet.io.atomic import atomic, make_folder
+from napari_unet.io.atomic import atomic, make_folder, write_text
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, read_card, save_model
 from napari_unet.io.names import is_portable
@@ -154,8 +154,7 @@ def note_prediction(model: Path, predicted: PredictedRun) -> None:
     key = json.dumps([predicted.output, predicted.kinds, files])
     make_folder(folder / _PREDICTIONS)
     name = f"{sha256(key.encode()).hexdigest()[:16]}.json"
-    with atomic(folder / _PREDICTIONS / name) as temporary:
-        temporary.write_text(predicted.model_dump_json(indent=1), encoding="utf-8")
+    write_text(folder / _PREDICTIONS / name, predicted.model_dump_json(indent=1))
 
 
 def read_predictions(folder: Path) -> list[PredictedRun]:

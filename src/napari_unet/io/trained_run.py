@@ -11,7 +11,7 @@ from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.model import ModelCard
 from napari_unet.core.settings import Prediction, Segmentation, Settings, explain
 from napari_unet.core.training.run_log import Timetable
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.io.records import FileName, inside, read_json
 
@@ -106,8 +106,7 @@ def run_folder_of(model: Path) -> Path:
 
 def write_record(folder: Path, record: TrainedRun) -> None:
     """Write the record of a run into its folder."""
-    with atomic(folder / RECORD) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    write_text(folder / RECORD, record.model_dump_json(indent=1))
 
 
 def read_run(folder: Path) -> TrainedRun:

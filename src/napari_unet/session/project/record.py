@@ -21,7 +21,7 @@ from napari_unet.core.settings import (
 )
 from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
 from napari_unet.io.saved_project import FILE_NAME, MODELS, NEWEST
 
@@ -221,10 +221,7 @@ class ProjectFile(Settings):
         version = NEWEST if later else 1
         kept = project.model_copy(update={"version": version})
         text = self.model_copy(update={"project": kept}).model_dump_json(indent=1)
-        with atomic(folder / FILE_NAME) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-            if not self.saved:
-                temporary.chmod(0o600)
+        write_text(folder / FILE_NAME, text, private=not self.saved)
 
     @classmethod
     def read(cls, folder: Path) -> ProjectFile:
