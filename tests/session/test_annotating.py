@@ -54,7 +54,7 @@ class Bench(SessionBench):
         self.annotate()
 
     def data_check(self) -> DataCheck:
-        return DataCheck(self.store, self.images, self.annotating, self.worker)
+        return DataCheck(self.session)
 
     def check(self, data_check: DataCheck) -> dict[str | None, Finding]:
         """Check the data; what is found by its remedy."""

@@ -385,18 +385,8 @@ def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
 def begun_anew(bench: Bench) -> Segmentation:
     """Return the settings that the project is opened with the next time."""
     bench.control.close()
-    worker: Any = bench.worker
-    folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
-    bench.models = ModelList(bench.store, preferences)
-    bench.control = PredictionControl(
-        bench.viewer,
-        bench.store,
-        bench.images,
-        worker,
-        bench.models,
-        folder,
-        preferences,
-    )
+    bench.models = ModelList(bench.store, Preferences())
+    bench.control = bench.make_prediction(bench.models, Preferences())
     return bench.control.segmentation
 
 
@@ -931,7 +921,7 @@ def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
 
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
-    bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)
+    bench.session.preferences = Preferences(device="cuda:1", memory_gb=3)
     bench.control.predict("slice", averaging="dihedral")
     (job,) = bench.worker.jobs(PredictJob)
     assert job.settings == Prediction(

@@ -35,18 +35,9 @@ class Bench(SessionBench):
 
     def open(self, store: ProjectStore) -> None:
         super().open(store)
-        preferences = Preferences()
-        self.models = ModelList(store, preferences)
-        self.suggesting = Suggesting(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.models,
-            self.worker,
-            preferences,
-            self.post,
-        )
+        self.session.preferences = Preferences()
+        self.models = ModelList(store, Preferences())
+        self.suggesting = Suggesting(self.session, self.models)
         self.failures: list[str] = []
         self.suggesting.failed.connect(self.failures.append)
 

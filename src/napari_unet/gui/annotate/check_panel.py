@@ -63,9 +63,7 @@ class CheckPanel(QWidget):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
-        self._check = DataCheck(
-            workspace.store, workspace.images, workspace.annotating, workspace.worker
-        )
+        self._check = DataCheck(workspace.session)
         self._shown: CheckReport | None = None
         # WIDGETS
         self.button = button(

@@ -16,6 +16,7 @@ from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.label_range import values_in
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     import numpy as np
     from numpy.typing import NDArray
 
@@ -40,17 +41,9 @@ class DataCheck:
     failed = Signal(str)
     """Why a check could not be made, in a sentence."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        worker: Worker,
-    ) -> None:
-        self._store = store
-        self._images = images
-        self._annotating = annotating
-        self._worker = worker
+    def __init__(self, session: Session) -> None:
+        self._store, self._images = session.store, session.images
+        self._annotating, self._worker = session.annotating, session.worker
         self._handle: Handle | None = None
         # Ids of the images of the report, and of the check under way.
         self._ids: tuple[str, ...] = ()

@@ -21,6 +21,7 @@ from napari_unet.session.editing.tools import BY_NAME, OF_CELLS, SHORTCUTS
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Callable, Generator, Sequence
 
     from napari.components import ViewerModel
@@ -71,17 +72,10 @@ class CellEditor:
     pointed = Signal(object)
     """A point in world coordinates that the pointer is to go to."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        prediction: PredictionControl,
-        post: Post,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._post = post
+    def __init__(self, session: Session, prediction: PredictionControl) -> None:
+        viewer, store, annotating = session.viewer, session.store, session.annotating
+        self._viewer, self._store, self._images = viewer, store, session.images
+        self._post = session.post
         self._annotating, self._prediction = annotating, prediction
         self.predicted = PredictionEdits(
             store, prediction.results, prediction.segmenter

@@ -15,6 +15,7 @@ from napari_unet.session.images.navigation import go_to
 from napari_unet.session.prediction.cell_follower import CellFollower
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from napari.components import ViewerModel
 
     from napari_unet.core.cells.measurements import Columns
@@ -35,14 +36,12 @@ class CellTables(CellFollower):
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(worker, results, segmenter)
-        self._viewer, self._images = viewer, images
+        super().__init__(session.worker, results, segmenter)
+        self._viewer, self._images = session.viewer, session.images
         self._tables: dict[str, Columns] = {}
         self._watchers = 0
 

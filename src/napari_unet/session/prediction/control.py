@@ -23,6 +23,7 @@ from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -48,8 +49,6 @@ _SETTLED_S = 0.5
 class PredictionControl:
     """Predicts images of a viewer with the chosen model.
 
-    The results are in the folder `scratch`.
-
     `results` are the latest of each image, by its id; `folder` is the last folder that
     was predicted, until its outcome is dismissed. `place` is the computer that predicts
     open images and folders; `renew` predicts on this one.
@@ -64,42 +63,34 @@ class PredictionControl:
     segmentation_changed = Signal(object)
 
     def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
-        models: ModelList,
-        scratch: Path,
-        preferences: Preferences,
-        place: ComputePlace | None = None,
+        self, session: Session, models: ModelList, place: ComputePlace | None = None
     ) -> None:
         self.place = place or ComputePlace()
-        self._viewer, self._store, self._images = viewer, store, images
-        self._worker, self._models = worker, models
-        self.preferences = preferences
-        self.targets = Targets(viewer, store, images, models)
-        self.model_results = ModelResults(viewer, images, scratch)
+        self._session, self._models = session, models
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._worker = session.images, session.worker
+        self.targets = Targets(session, models)
+        self.model_results = ModelResults(session)
         self.results = self.model_results.latest
         self.segmenter = Segmenter(
-            worker,
+            session.worker,
             self.results,
             self._first_segmentation(),
             self._edits_of,
             self._painted_on,
         )
-        self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
-        self.points = PointLayers(viewer, worker, self.results, self.segmenter)
-        self.tables = CellTables(viewer, images, worker, self.results, self.segmenter)
-        self.starter_choice = StarterChoice(images, models, worker, preferences)
+        self.exporter = Exporter(session, self.results, self.segmenter)
+        self.points = PointLayers(session, self.results, self.segmenter)
+        self.tables = CellTables(session, self.results, self.segmenter)
+        self.starter_choice = StarterChoice(session, models)
         self.folder: FolderPrediction | None = None
         self._run = ImagePrediction(
-            store, images, worker, self.model_results, self.segmenter, self.place
+            session, self.model_results, self.segmenter, self.place
         )
         self._warm: Path | None = None
         self._warned: set[str] = set()
         self._unsaved = Debounce(_SETTLED_S)
-        viewer.dims.events.current_step.connect(self._on_scrolled)
+        self._viewer.dims.events.current_step.connect(self._on_scrolled)
         self._run.image_ended.connect(self.segmenter.go_on)
         self._run.image_ended.connect(self.points.go_on)
         self._run.image_ended.connect(self.tables.go_on)
@@ -164,7 +155,7 @@ class PredictionControl:
             Averaging and size of tiles, see `core.settings.Prediction`.
         """
         try:
-            settings = self.preferences.prediction(**options)
+            settings = self._session.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             if self._models.automatic and self._models.entry is None:
@@ -224,7 +215,7 @@ class PredictionControl:
         if self.folder is not None and self.folder.running:
             self.message.emit("error", "A folder is being predicted: cancel it first.")
             return
-        settings = self.preferences.prediction(**options)
+        settings = self._session.preferences.prediction(**options)
         segmentation = None if automatic else self.segmentation
         given = str(source), str(target), settings, segmentation, tuple(kinds), channel
         remote = self.place.new_run()
@@ -280,7 +271,7 @@ class PredictionControl:
         if model is None or model == self._warm:
             return
         self._warm = model
-        self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
+        self._worker.submit(LoadModelJob(str(model), self._session.preferences.prediction()))
 
     def forget_loaded_model(self) -> None:
         """Note that the worker has ended, and with it the model that it had loaded."""
@@ -381,7 +372,7 @@ class PredictionControl:
 
     def _painted_on(self, image_id: str) -> AnnotationReference | None:
         """Return what is annotated of an image where corrections are shown at once."""
-        if not self.preferences.learn_corrections:
+        if not self._session.preferences.learn_corrections:
             return None
         try:
             return self._images.annotation_reference(image_id)

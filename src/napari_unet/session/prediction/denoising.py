@@ -26,6 +26,7 @@ from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.run_record import name_for_run
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from pathlib import Path
 
     from napari.components import ViewerModel
@@ -81,21 +82,10 @@ class Denoiser:
     message = Signal(str, str)
     """A level (info, warning, error) and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
-        models: ModelList,
-        targets: Targets,
-        scratch: Path,
-        preferences: Preferences,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._worker, self._models, self._targets = worker, models, targets
-        self._scratch = scratch
-        self.preferences = preferences
+    def __init__(self, session: Session, models: ModelList, targets: Targets) -> None:
+        self._session, self._models, self._targets = session, models, targets
+        self._viewer, self._images = session.viewer, session.images
+        self._worker = session.worker
         self.progress, self.status = 0.0, ""
         self._run: _Run | None = None
         self._files: list[ArrayReference] = []
@@ -192,7 +182,7 @@ class Denoiser:
             self._give_up(run, str(error))
 
     def _learn(self, run: _Run, settings: Training) -> None:
-        folder = self._store.run_folder / DENOISERS
+        folder = self._session.store.run_folder / DENOISERS
         folder.mkdir(mode=0o700, exist_ok=True)
         name = name_for_run(f"{run.image.name} denoise", datetime.now(), folder)
         output = folder / f"{name}{SUFFIX}"
@@ -206,7 +196,7 @@ class Denoiser:
             settings=settings,
             output=str(output),
             checkpoint=str(run.checkpoint),
-            device=self.preferences.device,
+            device=self._session.preferences.device,
         )
         self.status = f"Learning what is noise in {run.image.name} …"
         self._submit(run, job, self._learnt)
@@ -225,10 +215,10 @@ class Denoiser:
         image, card = run.image, entry.card
         shape = (card.architecture.classes, *image.annotation_shape)
         run.what = "denoised" if card.training.task == "denoise" else card.name
-        run.made = ArrayReference.create_in(self._scratch, "made", shape, "float32")
+        run.made = ArrayReference.create_in(self._session.scratch, "made", shape, "float32")
         self._files.append(run.made)
         # the mean of eight views has less residual noise
-        settings = self.preferences.prediction(averaging="dihedral")
+        settings = self._session.preferences.prediction(averaging="dihedral")
         if Resampling(card, image).implausible:
             settings = settings.replace(rescale=False)
         job = PredictJob(

@@ -17,6 +17,7 @@ from napari_unet.io.names import file_stem
 from napari_unet.session.prediction.results import colour_of
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
@@ -77,13 +78,12 @@ class Exporter:
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        self._store, self._images, self._worker = store, images, worker
+        self._store, self._images = session.store, session.images
+        self._worker = session.worker
         self._results, self._segmenter = results, segmenter
         self._parts: list[_Part] = []
         segmenter.changed.connect(self._go_on)

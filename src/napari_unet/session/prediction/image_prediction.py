@@ -13,6 +13,7 @@ from napari_unet.core.jobs import PredictJob, RemotePredictJob
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from napari_unet.core.messages import Failed
     from napari_unet.core.remote_messages import RemoteRun
     from napari_unet.core.settings import Prediction
@@ -74,14 +75,13 @@ class ImagePrediction:
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         model_results: ModelResults,
         segmenter: Segmenter,
         place: ComputePlace,
     ) -> None:
-        self._store, self._images, self._worker = store, images, worker
+        self._store, self._images = session.store, session.images
+        self._worker = session.worker
         self._model_results, self._segmenter = model_results, segmenter
         self._place = place
         self._run: ImageRun | None = None

@@ -14,6 +14,7 @@ from napari_unet.session.prediction.cell_follower import CellFollower
 from napari_unet.session.prediction.results import colour_of
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from napari.components import ViewerModel
     from napari.layers import Layer
 
@@ -33,13 +34,12 @@ class PointLayers(CellFollower):
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(worker, results, segmenter)
-        self._viewer = viewer
+        super().__init__(session.worker, results, segmenter)
+        self._viewer = session.viewer
         self._wanted: set[str] = set()
 
     def show(self, image_id: str) -> None:

@@ -13,6 +13,7 @@ from napari_unet.core.jobs import ChooseStarterJob
 from napari_unet.io.pretrained import starter_of
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Callable
 
     from napari_unet.core.messages import Failed
@@ -31,21 +32,14 @@ class StarterChoice:
     failed = Signal(str)
     """Why no model could be chosen."""
 
-    def __init__(
-        self,
-        images: ImageList,
-        models: ModelList,
-        worker: Worker,
-        preferences: Preferences,
-    ) -> None:
-        self._images, self._models, self._worker = images, models, worker
-        self.preferences = preferences
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._session, self._images, self._models = session, session.images, models
         self._choices: dict[str, Choice] = {}
         self._image = ""  # the image that is tried now
         self._handle: Handle | None = None
         # called after the choice, if anything waits for it
         self._then: Callable[[], object] | None = None
-        images.current_changed.connect(self._propose)
+        self._images.current_changed.connect(self._propose)
         models.selected_changed.connect(self._propose)
 
     @property
@@ -126,9 +120,9 @@ class StarterChoice:
         except (ValueError, KeyError) as error:
             self._fail(str(error))
             return
-        settings = self.preferences.prediction()
+        settings = self._session.preferences.prediction()
         job = ChooseStarterJob(image, place, centre(box), settings)
-        handle = self._worker.submit(job)
+        handle = self._session.worker.submit(job)
         self._handle = handle
         handle.event.connect(partial(self._on_event, image_id))
         handle.ended.connect(partial(self._on_ended, image_id))

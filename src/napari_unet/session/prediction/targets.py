@@ -12,6 +12,7 @@ from napari_unet.core.images.rescaling import rescaling, written
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Iterable
 
     from napari.components import ViewerModel
@@ -50,15 +51,9 @@ class Target:
 class Targets:
     """Finds the images to predict, and adds new ones to the project."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        models: ModelList,
-    ) -> None:
-        self._viewer, self._store = viewer, store
-        self._images, self._models = images, models
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._models = session.images, models
 
     def name(self) -> str:
         """Return the name of the image that would be predicted; empty if none."""

@@ -13,6 +13,7 @@ from napari_unet.session.training.corrections import Corrections
 from napari_unet.session.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from pathlib import Path
 
     from napari_unet.core.events import Event
@@ -43,9 +44,7 @@ class ActiveRun:
     def __init__(
         self,
         record: RunRecord,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
+        session: Session,
         training_data: TrainingData,
         *,
         resume: bool,
@@ -57,15 +56,16 @@ class ActiveRun:
         self.handle: Handle | None = None
         self.progress = RunProgress()
         self._told_of_remote = False
+        images, store = session.images, session.store
         self.corrections = Corrections(images, record.images, self.ndim, self._correct)
-        self._images = images
+        self._images, self._worker = images, session.worker
         self._training_data = training_data
-        self._object_index = annotating.object_index
+        self._object_index = session.annotating.object_index
         project = store.project
         self._network_kinds = self._kinds = tuple(c.kind for c in project.classes)
         self._known = {image.id: image for image in project.images}
         self._connections: list[tuple[Any, Any]] = [
-            (annotating.edited, self.corrections.add),
+            (session.annotating.edited, self.corrections.add),
             (store.replaced, self._on_replaced),
             (store.changed, self._on_project),
         ]
@@ -84,7 +84,7 @@ class ActiveRun:
         share = self._images.share_frames
         return all_of([share(id_, [t for t, _ in places]) for id_, places in each])
 
-    def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
+    def submit(self, folder: Path, device: str) -> Handle:
         """Write the run down in the folder of the runs, and hand it to the worker.
 
         ValueError or KeyError if an image was closed or removed, or its annotation, in
@@ -108,7 +108,7 @@ class ActiveRun:
             **more,
         )
         record.write(folder)
-        self.handle = worker.submit(job)
+        self.handle = self._worker.submit(job)
         self.handle.event.connect(self._on_event)
         return self.handle
 

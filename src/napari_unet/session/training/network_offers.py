@@ -13,6 +13,7 @@ from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import OF_NETWORK
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Hashable
 
     from napari_unet.core.training.training_settings import Training
@@ -51,19 +52,11 @@ class NetworkOffers:
     changed = Signal()
     """Something became known of a network."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        training_data: TrainingData,
-        worker: Worker,
-        preferences: Preferences,
-    ) -> None:
-        self._store = store
-        self._training_data = training_data
-        self._worker = worker
+    def __init__(self, session: Session, training_data: TrainingData) -> None:
+        self._session, self._training_data = session, training_data
+        self._store, self._worker = session.store, session.worker
         self._handle: Handle | None = None
         self._known: dict[Hashable, NetworkSurveyed] = {}
-        self.preferences = preferences
 
     def offers(self) -> tuple[NetworkOffer, ...]:
         """Return all networks, as the settings of the project would have them."""
@@ -115,7 +108,7 @@ class NetworkOffers:
             channels=images[0].channels if images else 1,
             classes=len(project.classes) + 1,
             slices=min((image.sizes["z"] for image in images), default=1),
-            device=self.preferences.device,
+            device=self._session.preferences.device,
         )
 
     def _on_event(self, event: object) -> None:

@@ -17,6 +17,7 @@ from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from pathlib import Path
     from typing import Literal
 
@@ -65,30 +66,17 @@ class View:
 
 
 class LivePreview:
-    """Keeps the prediction of what is in view up to date.
-
-    The pixels of the layers are in the folder `scratch`.
-    """
+    """Keeps the prediction of what is in view up to date."""
 
     changed = Signal()
     """It was switched on or off."""
     message = Signal(str, str)
     """A level and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        images: ImageList,
-        worker: Worker,
-        scratch: Path,
-        preferences: Preferences,
-    ) -> None:
+    def __init__(self, session: Session) -> None:
         self.enabled = True
-        self.preferences = preferences
-        self._viewer = viewer
-        self._images = images
-        self._worker = worker
-        self._scratch = scratch
+        self._session = session
+        self._viewer, self._images = session.viewer, session.images
         self._results: dict[str, ResultLayers] = {}
         # images in which a preview of this run was shown
         self._claimed: set[str] = set()
@@ -106,9 +94,9 @@ class LivePreview:
         self._waiting = False
         self._deleted: set[str] = set()
         self._failure = ""
-        viewer.dims.events.current_step.connect(self._on_scroll)
-        viewer.layers.events.removed.connect(self._on_removed)
-        images.current_changed.connect(self._on_scroll)
+        self._viewer.dims.events.current_step.connect(self._on_scroll)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._images.current_changed.connect(self._on_scroll)
 
     def results_of(self, image_id: str) -> ResultLayers | None:
         """Return the preview of an image; None if there is none."""
@@ -263,13 +251,13 @@ class LivePreview:
             places=(view.place,),
             region=view.region,
             focus=centre(view.region),
-            settings=self.preferences.prediction(),
+            settings=self._session.preferences.prediction(),
             preview=True,
         )
         self._view = view
         self._period.restart()
         self._scroll_pace.restart()
-        handle = self._worker.submit(job)
+        handle = self._session.worker.submit(job)
         self._handle = handle
         handle.event.connect(lambda event: self._on_event(results, event))
         handle.ended.connect(results.flush_refresh)
@@ -307,7 +295,7 @@ class LivePreview:
                 layers[0],
                 image,
                 self._classes,
-                self._scratch,
+                self._session.scratch,
                 LIVE_RUN,
             )
         return results

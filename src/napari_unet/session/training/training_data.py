@@ -15,6 +15,7 @@ from napari_unet.session.annotating.object_index import (
 from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Iterator
     from typing import Literal
 
@@ -64,16 +65,13 @@ class TrainingData:
     changed = Signal()
     """Something was counted anew."""
 
-    def __init__(
-        self, store: ProjectStore, images: ImageList, annotating: Annotating
-    ) -> None:
-        self._store = store
-        self._images = images
-        self._object_index = annotating.object_index
+    def __init__(self, session: Session) -> None:
+        store, images = self._store, self._images = session.store, session.images
+        self._object_index = session.annotating.object_index
         self._cached: TrainingDataSummary | None = None
         self._sources = (
             self._object_index.changed,
-            annotating.edited,
+            session.annotating.edited,
             store.changed,
             images.changed,
             store.replaced,

@@ -17,6 +17,7 @@ from napari_unet.session.training.run_record import (
 )
 
 if TYPE_CHECKING:
+    from napari_unet.session.session import Session
     from collections.abc import Callable
     from pathlib import Path
     from typing import Literal
@@ -44,15 +45,14 @@ class TrainingPlan:
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
+        session: Session,
         training_data: TrainingData,
         automatic: Automatic,
         report: Callable[[str], None],
         place: ComputePlace,
     ) -> None:
-        self._store, self._place = store, place
-        self._images = images
+        self._store, self._images = session.store, session.images
+        self._place = place
         self._training_data = training_data
         self._automatic = automatic
         self._report = report
