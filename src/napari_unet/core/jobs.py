@@ -215,7 +215,7 @@ class ChooseStarterJob(Job):
     """Try which model of the package suits an image."""
 
     worker = "network"
-    function = "starter_job.run"
+    function = "model_jobs.choose"
     brief = True
 
     image: ImageReference
@@ -454,7 +454,7 @@ class ExportJob(Job):
 class PointsJob(Job):
     """Make a point of each cell of an image."""
 
-    function = "points_job.run"
+    function = "measure_job.points"
     brief = True
 
     cells: ArrayReference  # int32
@@ -474,7 +474,7 @@ class PointsJob(Job):
 class MeasureJob(Job):
     """Measure all cells of an image, for a table in the window."""
 
-    function = "measure_job.run"
+    function = "measure_job.table"
     brief = True
 
     image: ImageReference  # for grey values and pixel size
