@@ -37,6 +37,7 @@ from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import private_folder, read_json
 from napari_unet.io.remote_results import pack_results
+from napari_unet.io.ssh import receive_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +54,6 @@ _LOOK, _ASK_QUEUE = 0.1, 10.0
 _SILENT_S = 120.0
 # Seconds that a process has to end after its last word.
 _GOODBYE = 20.0
-# Copied at once, in bytes.
-_PORTION = 2**20
 # Of what a job printed, if it says nothing else of its end.
 _LINES = 3
 # What Windows has in place of a session of its own.
@@ -97,14 +96,7 @@ def receive(ask: Ask, source: BinaryIO) -> ServedJob:
     private_folder(job.folder)
     job.forget_events()
     with atomic(job.bundle) as temporary:
-        with temporary.open("wb") as file:
-            left = ask.size
-            while left:
-                portion = source.read(min(left, _PORTION))
-                if not portion:
-                    raise EOFError("the connection ended before the bundle was here")
-                file.write(portion)
-                left -= len(portion)
+        receive_file(source, temporary, ask.size)
         Bundle(temporary).check()
     job.begin(ask)
     return job
