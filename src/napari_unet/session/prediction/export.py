@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -144,21 +144,20 @@ class Exporter:
                 "Choose masks, probabilities, points or the table to be written, or a "
                 "format of another program."
             )
+        contents = {
+            "masks": masks,
+            "maps": probabilities,
+            "table": table,
+            "points": points,
+            "format": format,
+            "objects": tuple(objects),
+        }
         export, parts = _Export(folder), []
         taken: dict[str, str] = {}
         for image_id in dict.fromkeys(image_ids):
             try:
                 results = self._results_of(image_id)
-                job = self._job(
-                    results,
-                    folder,
-                    format,
-                    masks,
-                    table,
-                    points,
-                    probabilities,
-                    objects,
-                )
+                job = self._job(results, folder, contents)
                 # as file systems without case distinction see them
                 if (key := job.name.casefold()) in taken:
                     raise ValueError(
@@ -202,23 +201,17 @@ class Exporter:
         return results
 
     def _job(
-        self,
-        results: ResultLayers,
-        folder: Path,
-        format: Format,  # noqa: A002 - as in `ExportJob`
-        masks: bool,
-        table: bool,
-        points: bool,
-        maps: bool,
-        objects: Sequence[str],
+        self, results: ResultLayers, folder: Path, contents: dict[str, Any]
     ) -> ExportJob:
-        image, files = results.image, results.files
-        if not (masks or maps or results.has_cells):
+        """Return the job; `contents` are its fields that say what is written."""
+        image, files, masks = results.image, results.files, contents["masks"]
+        if not (masks or contents["maps"] or results.has_cells):
             raise ValueError(
                 f"{image.name} has regions but no cells, of which the table "
                 "would be: choose masks or probabilities."
             )
-        cells = results.has_cells and bool(masks or table or points or objects)
+        of_cells = (contents[name] for name in ("masks", "table", "points", "objects"))
+        cells = results.has_cells and any(of_cells)
         regions = results.has_regions and masks
         return ExportJob(
             folder=str(folder),
@@ -227,14 +220,9 @@ class Exporter:
             cells=files["cells"] if cells else None,
             probabilities=files["probability"],
             classes=plain_classes(results.classes),
-            masks=masks,
-            table=table,
-            maps=maps,
-            points=points,
             class_masks=files["classes"] if regions else None,
-            format=format,
-            objects=tuple(objects),
             colours=tuple(colour_of(c, k) for k, c in enumerate(results.classes)),
+            **contents,
         )
 
     def _waiting(self) -> list[_Part]:
