@@ -135,7 +135,9 @@ def test_corrections_are_repeated_at_their_steps(data: Path) -> None:
     field = Field(Image(image, "yx", name="well"))
     # later strokes must not reach what was learnt from before
     run = TrainingRun(
-        [(field, Annotation(painted, classes, class_of))], small(), RunOptions(device="cpu")
+        [(field, Annotation(painted, classes, class_of))],
+        small(),
+        RunOptions(device="cpu"),
     )
     for event in run.events():
         if isinstance(event, StepDone) and event.step == 15:

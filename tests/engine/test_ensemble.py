@@ -100,7 +100,9 @@ def test_each_network_learns_what_others_are_judged_by() -> None:
     pairs = annotated_fields(IMAGES, LABELS, 2, "instances")
     for number in range(2):
         recipe = TINY.replace(steps=4, seed=number)
-        single = TrainingRun(pairs, recipe, RunOptions(device="cpu"), fold=Fold(number, 2))
+        single = TrainingRun(
+            pairs, recipe, RunOptions(device="cpu"), fold=Fold(number, 2)
+        )
         alone = finished(list(single.events())).model
         assert same(member(model, number), alone)
     # all that is annotated has judged one of the networks

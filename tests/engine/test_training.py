@@ -213,7 +213,8 @@ def test_a_correction_that_fails_leaves_a_checkpoint(tmp_path: Path) -> None:
     labels = np.where(LABELS > 0, LABELS.astype(np.int32) + 1, 1)
     checkpoint = tmp_path / "c.safetensors"
     training = TrainingRun(
-        [(Field(image), Annotation(labels))], SMALL,
+        [(Field(image), Annotation(labels))],
+        SMALL,
         RunOptions(checkpoint=checkpoint, device="cpu"),
     )
     job = training.events()

@@ -33,7 +33,6 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session.future import Future
 from napari_unet.session.images.layers import find
 from napari_unet.session.models import ModelList
-from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.worker.client import WORKER_ENDED
 from session_bench import SessionBench

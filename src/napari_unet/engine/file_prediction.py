@@ -33,7 +33,7 @@ from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from napari_unet.core.events import Event

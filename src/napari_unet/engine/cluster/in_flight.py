@@ -43,9 +43,7 @@ P = TypeVar("P", bound=Piece)
 class InFlight(Generic[P]):
     """Follows pieces of work until they end; `clock` returns seconds."""
 
-    def __init__(
-        self, client: Client, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, client: Client, clock: Callable[[], float] = monotonic) -> None:
         self._client, self.clock = client, clock
         self._pieces: dict[str, P] = {}  # by the keys of their futures
         self._ended: SimpleQueue[Future] = SimpleQueue()

@@ -171,9 +171,9 @@ class Course:
     def _find_legs(self) -> Iterator[None]:
         settings = self._settings
         if settings.try_both:
-            start = self._options.start
+            options = self._options
             contest = self._contest = Contest(
-                self._pairs, settings, start and start.card, self._options.device
+                self._pairs, settings, options.start_card, options.device
             )
             yield from contest.prepare()
             total = len(contest.candidates)

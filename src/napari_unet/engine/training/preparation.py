@@ -62,6 +62,11 @@ class RunOptions:
     device: str = "auto"
     team: Alone = ALONE  # processes that train together
 
+    @property
+    def start_card(self) -> ModelCard | None:
+        """Card of the model that it begins with."""
+        return None if self.start is None else self.start.card
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:

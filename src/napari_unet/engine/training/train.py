@@ -138,7 +138,7 @@ def _planned(
     pairs: Callable[[Any], Iterable[Pair]], settings: Training, options: RunOptions
 ) -> Training:
     """Return the settings, planned if a planner is to choose some of them."""
-    resume, start, team = options.resume, options.start, options.team
+    resume, team = options.resume, options.team
     if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
         if before.folds > 1:
@@ -149,7 +149,7 @@ def _planned(
     if not settings.is_unplanned:
         return settings
     found = fingerprint(pairs(settings.ndim))
-    settings = planned(found, settings, start and start.card, options.device)
+    settings = planned(found, settings, options.start_card, options.device)
     if team is ALONE:
         return settings
     # memory may differ, and with it the plan

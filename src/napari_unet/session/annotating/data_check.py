@@ -16,18 +16,15 @@ from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.label_range import values_in
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     import numpy as np
     from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.annotation.data_check import CheckReport, Finding
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 RING_WIDTH = 5.0
 """Pixels of background that are painted around each cell."""

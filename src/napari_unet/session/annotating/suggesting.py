@@ -18,21 +18,14 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.frames import show_frames
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
-    from napari.components import ViewerModel
-
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.messages import Failed
     from napari_unet.core.suggestions.reasons import Suggestion
     from napari_unet.core.suggestions.sampling import TilePlace
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.future import Post
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
-    from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 FRAME_COLOUR = "#ff9900"
 

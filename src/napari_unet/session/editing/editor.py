@@ -21,23 +21,18 @@ from napari_unet.session.editing.tools import BY_NAME, OF_CELLS, SHORTCUTS
 from napari_unet.session.images import layers as roles
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Callable, Generator, Sequence
 
-    from napari.components import ViewerModel
     from napari.layers import Labels, Layer
     from numpy.typing import NDArray
 
-    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.editing.reshape import ToolName
     from napari_unet.session.editing.stepping import Step
     from napari_unet.session.editing.tools import Target, Tool
-    from napari_unet.session.future import Post
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
 
 _NO_RESULTS = "There are no predicted cells of this image yet: predict it first."
 _OTHER_RESULTS = (

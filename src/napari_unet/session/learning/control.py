@@ -24,22 +24,16 @@ from napari_unet.session.learning.renewal import Renewal
 from napari_unet.session.training.corrections import Corrections
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from pathlib import Path
-
-    from napari.components import ViewerModel
 
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.control import PredictionControl
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.control import TrainingControl
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 # Planes or volumes that are read beside those that are corrected.
 _BESIDE = 12

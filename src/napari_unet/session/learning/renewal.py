@@ -12,16 +12,13 @@ from napari_unet.session.prediction.targets import Resampling, Target
 from napari_unet.session.training.preview import View, round_out
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Collection
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.jobs import Place
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelList
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.session import Session
     from napari_unet.session.worker.client import Handle
 
 

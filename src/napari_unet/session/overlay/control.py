@@ -20,21 +20,15 @@ from napari_unet.session.overlay.weight_layer import WeightLayer
 from napari_unet.session.overlay.weighted_plane import WeightedPlane
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
-    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Worker
+    from napari_unet.session.session import Session
 
 # Pixels whose weights are computed in napari's process: about 15 ms of work.
 _AT_ONCE = 512 * 512

@@ -15,14 +15,10 @@ from napari_unet.session.images.navigation import go_to
 from napari_unet.session.prediction.cell_follower import CellFollower
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
-    from napari.components import ViewerModel
-
     from napari_unet.core.cells.measurements import Columns
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.worker.client import Worker
+    from napari_unet.session.session import Session
 
 Scope = Literal["slice", "image", "images"]
 """The slice in view, all of its image, or all images that are predicted."""

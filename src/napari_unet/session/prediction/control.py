@@ -23,24 +23,19 @@ from napari_unet.session.prediction.targets import Targets
 from napari_unet.session.throttle import Debounce
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Sequence
     from pathlib import Path
-
-    from napari.components import ViewerModel
 
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ArrayReference,
     )
     from napari_unet.core.settings import Segmentation
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.targets import Extent, Target
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
@@ -271,7 +266,9 @@ class PredictionControl:
         if model is None or model == self._warm:
             return
         self._warm = model
-        self._worker.submit(LoadModelJob(str(model), self._session.preferences.prediction()))
+        self._worker.submit(
+            LoadModelJob(str(model), self._session.preferences.prediction())
+        )
 
     def forget_loaded_model(self) -> None:
         """Note that the worker has ended, and with it the model that it had loaded."""

@@ -26,20 +26,15 @@ from napari_unet.session.throttle import Throttle
 from napari_unet.session.training.run_record import name_for_run
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from pathlib import Path
-
-    from napari.components import ViewerModel
 
     from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.targets import Targets
-    from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Most planes of a stack or movie to train on: the noise is the same in all.
 _PLANES = 16
@@ -215,7 +210,9 @@ class Denoiser:
         image, card = run.image, entry.card
         shape = (card.architecture.classes, *image.annotation_shape)
         run.what = "denoised" if card.training.task == "denoise" else card.name
-        run.made = ArrayReference.create_in(self._session.scratch, "made", shape, "float32")
+        run.made = ArrayReference.create_in(
+            self._session.scratch, "made", shape, "float32"
+        )
         self._files.append(run.made)
         # the mean of eight views has less residual noise
         settings = self._session.preferences.prediction(averaging="dihedral")

@@ -17,17 +17,15 @@ from napari_unet.io.names import file_stem
 from napari_unet.session.prediction.results import colour_of
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 Format = Literal["tif", "ome.tif", "zarr"]
 

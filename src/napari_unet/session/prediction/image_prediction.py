@@ -13,19 +13,17 @@ from napari_unet.core.jobs import PredictJob, RemotePredictJob
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from napari_unet.core.messages import Failed
     from napari_unet.core.remote_messages import RemoteRun
     from napari_unet.core.settings import Prediction
     from napari_unet.session.compute_place import ComputePlace
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry
     from napari_unet.session.prediction.model_results import ModelResults
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
     from napari_unet.session.prediction.targets import Target
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(slots=True, eq=False)

@@ -9,16 +9,12 @@ from napari_unet.session.prediction.results import ResultLayers, colour_of
 from napari_unet.session.project.record import ProjectClass
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
-    from pathlib import Path
-
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.model import ModelCard
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry
     from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.session import Session
 
 
 class ModelResults:

@@ -13,15 +13,13 @@ from napari_unet.core.jobs import ChooseStarterJob
 from napari_unet.io.pretrained import starter_of
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Callable
 
     from napari_unet.core.messages import Failed
     from napari_unet.core.starters import Choice
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 
 class StarterChoice:

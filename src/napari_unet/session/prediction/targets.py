@@ -12,19 +12,16 @@ from napari_unet.core.images.rescaling import rescaling, written
 from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Iterable
 
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelList
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
 
 Extent = Literal["slice", "view", "layer", "images"]
 """The slice in view, what the canvas shows of it, a whole image, or all open images."""

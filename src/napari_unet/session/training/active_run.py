@@ -13,20 +13,17 @@ from napari_unet.session.training.corrections import Corrections
 from napari_unet.session.training.run_progress import RunProgress
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from pathlib import Path
 
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction
-    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.future import Future
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import Project, ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 class ActiveRun:

@@ -11,17 +11,13 @@ from napari_unet.core.events import TrainingPlanned
 from napari_unet.core.jobs import PlanJob
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.messages import Failed
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +113,9 @@ class Automatic:
 
     def _question(self, settings: Training, start: str | None) -> _Asked:
         chosen, classes = self._training_data.chosen(), self._store.project.classes
-        return _Asked(settings, start, self._session.preferences.device, chosen, tuple(classes))
+        return _Asked(
+            settings, start, self._session.preferences.device, chosen, tuple(classes)
+        )
 
     def _on_edited(self, *_: object) -> None:
         if self._fresh:

@@ -22,16 +22,9 @@ from napari_unet.session.training.training_plan import TrainingPlan
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
-    from napari.components import ViewerModel
-
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.run_record import RunRecord
-    from napari_unet.session.worker.client import Worker
 
 State = Literal["idle", "starting", "training", "paused", "stopping"]
 

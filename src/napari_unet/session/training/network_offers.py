@@ -13,14 +13,12 @@ from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.training.training_settings import OF_NETWORK
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Hashable
 
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,20 +17,16 @@ from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
 from napari_unet.session.throttle import Throttle
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from pathlib import Path
     from typing import Literal
-
-    from napari.components import ViewerModel
 
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Steps after which a run from scratch is worth a preview; if steps are slow, seconds
 # after the first step.

@@ -15,15 +15,12 @@ from napari_unet.session.annotating.object_index import (
 from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Iterator
     from typing import Literal
 
     from napari_unet.core.jobs import Place
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
 

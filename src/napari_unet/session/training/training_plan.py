@@ -17,7 +17,6 @@ from napari_unet.session.training.run_record import (
 )
 
 if TYPE_CHECKING:
-    from napari_unet.session.session import Session
     from collections.abc import Callable
     from pathlib import Path
     from typing import Literal
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training.training_settings import Training
     from napari_unet.session.compute_place import ComputePlace
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.automatic import Automatic
     from napari_unet.session.training.training_data import TrainingData
 
