@@ -53,14 +53,7 @@ class Bench(SessionBench):
         self.models = ModelList(store, Preferences())
         self.models.select(model)
         self.control = self.make_prediction(self.models)
-        self.editor = CellEditor(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.control,
-            self.post,
-        )
+        self.editor = CellEditor(self.session, self.control)
         settings = Segmentation(threshold=0.5, min_size=0, ridge=0)
         self.control.set_segmentation(settings)
 

@@ -55,14 +55,7 @@ class Bench(SessionBench):
         self.overlay = self.new_overlay()
 
     def new_overlay(self) -> WeightOverlay:
-        return WeightOverlay(
-            self.viewer,
-            self.store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-        )
+        return WeightOverlay(self.session)
 
     def _is_the_only_one(self, job: Handle) -> None:
         assert self.worker.running(WeightsJob) == [job]
