@@ -914,7 +914,7 @@ def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
 def test_a_check_that_failed_is_told_in_a_sentence(bench: Bench) -> None:
     data_check = bench.data_check()
     told: list[str] = []
-    data_check.failed.connect(told.append)
+    bench.session.message.connect(lambda _, words: told.append(words))
     data_check.check()
     bench.worker.fail(bench.worker.last, "The disk is gone.", "OSError")
     assert told == ["The check stopped: The disk is gone."]

@@ -477,7 +477,7 @@ def test_a_failed_job_is_told_and_the_next_one_is_tried(
     bench: Bench, plane: Labels
 ) -> None:
     said: list[tuple[str, str]] = []
-    bench.overlay.message.connect(lambda *words: said.append(words))
+    bench.session.message.connect(lambda *words: said.append(words))
     bench.overlay.set_enabled(True)
     bench.worker.fail(bench.worker.last, "it is gone.", "OSError")
     assert said == [("warning", "No border weights: it is gone.")]

@@ -39,7 +39,7 @@ class Bench(SessionBench):
         self.models = ModelList(store, Preferences())
         self.suggesting = Suggesting(self.session, self.models)
         self.failures: list[str] = []
-        self.suggesting.failed.connect(self.failures.append)
+        self.session.message.connect(lambda _, words: self.failures.append(words))
 
     def close(self) -> None:
         self.suggesting.close()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from psygnal import Signal
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 @dataclass(eq=False)
 class Session:
     """A viewer with the project that is open in it, its images and its worker."""
+
+    message = Signal(str, str)
+    """A level (info, warning, error) and a sentence, from whichever control."""
 
     viewer: ViewerModel
     store: ProjectStore

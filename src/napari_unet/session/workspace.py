@@ -252,7 +252,7 @@ class Workspace:
         session, store = self.session, self.store
         self.overlay = WeightOverlay(session)
         models = self.models = ModelList(store, self.preferences, pretrained_models())
-        self.foreign_models = ForeignModels(store, self.worker, models)
+        self.foreign_models = ForeignModels(session, models)
         self.suggesting = Suggesting(session, models)
         self.runs = RunList(store)
         prediction = PredictionControl(session, models, self.prediction_place)
@@ -273,20 +273,9 @@ class Workspace:
         )
 
     def _connect_controls(self) -> None:
-        for control in (
-            self.images,
-            self.annotating,
-            self.training,
-            self.prediction,
-            self.learning,
-            self.foreign_models,
-            self.denoiser,
-            self.overlay,
-            self.editor,
-        ):
-            forward_signal(control.message, self.message)
         # that pixels cannot be copied is reported by the control that needs them
-        forward_signal(self.suggesting.failed, self.message, "warning")
+        for source in (self.images, self.annotating, self.session):
+            forward_signal(source.message, self.message)
         forward_signal(self.store.save_failed, self.message, "error")
         forward_signal(self.store.opening_notes, self.message, "warning")
         forward_signal(self.guide.skipped, self.guide_skipped)

@@ -35,12 +35,11 @@ class DataCheck:
 
     changed = Signal()
     """Another report, or a check began or ended."""
-    failed = Signal(str)
-    """Why a check could not be made, in a sentence."""
 
     def __init__(self, session: Session) -> None:
         self._store, self._images = session.store, session.images
         self._annotating, self._worker = session.annotating, session.worker
+        self._message = session.message
         self._handle: Handle | None = None
         # Ids of the images of the report, and of the check under way.
         self._ids: tuple[str, ...] = ()
@@ -71,7 +70,7 @@ class DataCheck:
                 halo=self._halo(images[0]),
             )
         except (OSError, ValueError) as error:
-            self.failed.emit(f"The check cannot begin: {error}")
+            self._message.emit("warning", f"The check cannot begin: {error}")
         else:
             handle = self._handle = self._worker.submit(job)
             handle.event.connect(self._on_event)
@@ -149,7 +148,7 @@ class DataCheck:
 
     def _on_failed(self, failed: Failed) -> None:
         self._on_end(failed)
-        self.failed.emit(f"The check stopped: {failed.sentence}")
+        self._message.emit("warning", f"The check stopped: {failed.sentence}")
 
     def _on_end(self, _: object) -> None:
         self._handle = None

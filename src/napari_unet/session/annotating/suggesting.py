@@ -42,13 +42,12 @@ class Suggesting:
 
     changed = Signal()
     """A search began, made progress or ended, or there are other suggestions."""
-    failed = Signal(str)
-    """Why there is none, in a sentence."""
 
     def __init__(self, session: Session, models: ModelList) -> None:
         self._session, self._models = session, models
         self._viewer, self._store = session.viewer, session.store
         self._images, self._annotating = session.images, session.annotating
+        self._message = session.message
         self._handle: Handle | None = None
         # ids of the images of the suggestions, and of the search under way
         self._ids: tuple[str, ...] = ()
@@ -172,12 +171,12 @@ class Suggesting:
 
     def _on_failed(self, failed: Failed) -> None:
         self._on_end(failed)
-        self.failed.emit(f"No tile could be suggested: {failed.sentence}")
+        self._message.emit("warning", f"No tile could be suggested: {failed.sentence}")
 
     def _fail(self, asked: tuple[str, ...], sentence: str) -> None:
         if asked is self._asked:
             self._asked = None
-            self.failed.emit(f"No tile could be suggested: {sentence}")
+            self._message.emit("warning", f"No tile could be suggested: {sentence}")
             self.changed.emit()
 
     def _image_of(self, suggestion: Suggestion) -> ProjectImage:

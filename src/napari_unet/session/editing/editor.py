@@ -62,15 +62,13 @@ class CellEditor:
 
     changed = Signal()
     """Another tool, or cells were edited."""
-    message = Signal(str, str)
-    """A level and a sentence."""
     pointed = Signal(object)
     """A point in world coordinates that the pointer is to go to."""
 
     def __init__(self, session: Session, prediction: PredictionControl) -> None:
         viewer, store, annotating = session.viewer, session.store, session.annotating
         self._viewer, self._store, self._images = viewer, store, session.images
-        self._post = session.post
+        self._post, self.message = session.post, session.message
         self._annotating, self._prediction = annotating, prediction
         self.predicted = PredictionEdits(
             store, prediction.results, prediction.segmenter

@@ -50,8 +50,6 @@ class CorrectionLearning:
 
     changed = Signal()
     """Switched on or off, or something was learnt or brought up to date."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
     def __init__(
         self,
@@ -62,7 +60,7 @@ class CorrectionLearning:
     ) -> None:
         store, images = session.store, session.images
         self._session, self._store, self._images = session, store, images
-        self._worker = session.worker
+        self._worker, self.message = session.worker, session.message
         self._models, self._prediction, self._training = models, prediction, training
         self.count = 0
         self.renewal = Renewal(session, models, prediction)

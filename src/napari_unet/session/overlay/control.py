@@ -39,8 +39,6 @@ class WeightOverlay:
 
     enabled_changed = Signal(bool)
     """Switched on or off, also by hiding, showing or deleting the layer by hand."""
-    message = Signal(str, str)
-    """A level (warning) and a sentence."""
 
     def __init__(self, session: Session) -> None:
         self._viewer, self._store = session.viewer, session.store
@@ -58,7 +56,7 @@ class WeightOverlay:
         self._compiler = _Compiler()
         for signal, slot in self._connections():
             signal.connect(slot)
-        forward_signal(self._jobs.failed, self.message, "warning")
+        forward_signal(self._jobs.failed, session.message, "warning")
 
     @property
     def enabled(self) -> bool:

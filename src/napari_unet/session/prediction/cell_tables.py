@@ -36,7 +36,7 @@ class CellTables(CellFollower):
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(session.worker, results, segmenter)
+        super().__init__(session, results, segmenter)
         self._viewer, self._images = session.viewer, session.images
         self._tables: dict[str, Columns] = {}
         self._watchers = 0

@@ -53,8 +53,6 @@ class PredictionControl:
     """It began or ended, or cells were found."""
     progressed = Signal(float)
     """Share of the requested pixels that are done, 0 to 1."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
     segmentation_changed = Signal(object)
 
     def __init__(
@@ -62,6 +60,7 @@ class PredictionControl:
     ) -> None:
         self.place = place or ComputePlace()
         self._session, self._models = session, models
+        self.message = session.message
         self._viewer, self._store = session.viewer, session.store
         self._images, self._worker = session.images, session.worker
         self.targets = Targets(session, models)
@@ -91,16 +90,11 @@ class PredictionControl:
         self._run.image_ended.connect(self.tables.go_on)
         forward_signal(self._run.changed, self.changed)
         forward_signal(self._run.progressed, self.progressed)
-        forward_signal(self._run.message, self.message)
         models.selected_changed.connect(self._on_model)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
         forward_signal(self.segmenter.worker_died, self.message, "error")
-        forward_signal(self.points.failed, self.message, "error")
-        forward_signal(self.tables.failed, self.message, "error")
-        forward_signal(self.starter_choice.failed, self.message, "error")
         forward_signal(self.starter_choice.changed, self.changed)
-        forward_signal(self.exporter.message, self.message)
         self.exporter.changed.connect(self._on_files)
 
     @property

@@ -74,13 +74,11 @@ class Denoiser:
 
     changed = Signal()
     """It began, made progress or ended."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
     def __init__(self, session: Session, models: ModelList, targets: Targets) -> None:
         self._session, self._models, self._targets = session, models, targets
         self._viewer, self._images = session.viewer, session.images
-        self._worker = session.worker
+        self._worker, self.message = session.worker, session.message
         self.progress, self.status = 0.0, ""
         self._run: _Run | None = None
         self._files: list[ArrayReference] = []

@@ -69,8 +69,6 @@ class Exporter:
     `results` are the latest of each image, by its id.
     """
 
-    message = Signal(str, str)
-    """A level and a sentence."""
     changed = Signal()
     status = "Writing files …"
 
@@ -81,7 +79,7 @@ class Exporter:
         segmenter: Segmenter,
     ) -> None:
         self._store, self._images = session.store, session.images
-        self._worker = session.worker
+        self._worker, self.message = session.worker, session.message
         self._results, self._segmenter = results, segmenter
         self._parts: list[_Part] = []
         segmenter.changed.connect(self._go_on)

@@ -66,8 +66,6 @@ class ImagePrediction:
     """It began or ended, or `status` changed."""
     progressed = Signal(float)
     """As `share`."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
     image_ended = Signal()
     """Nothing more comes of an image, whether it was predicted or not."""
 
@@ -79,7 +77,7 @@ class ImagePrediction:
         place: ComputePlace,
     ) -> None:
         self._store, self._images = session.store, session.images
-        self._worker = session.worker
+        self._worker, self.message = session.worker, session.message
         self._model_results, self._segmenter = model_results, segmenter
         self._place = place
         self._run: ImageRun | None = None

@@ -36,7 +36,7 @@ class PointLayers(CellFollower):
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(session.worker, results, segmenter)
+        super().__init__(session, results, segmenter)
         self._viewer = session.viewer
         self._wanted: set[str] = set()
 

@@ -27,8 +27,6 @@ class StarterChoice:
 
     changed = Signal()
     """A search for a model began or ended, or found one for an image."""
-    failed = Signal(str)
-    """Why no model could be chosen."""
 
     def __init__(self, session: Session, models: ModelList) -> None:
         self._session, self._images, self._models = session, session.images, models
@@ -141,7 +139,7 @@ class StarterChoice:
 
     def _fail(self, sentence: str) -> None:
         if self._end() is not None:
-            self.failed.emit(sentence)
+            self._session.message.emit("error", sentence)
 
     def _end(self) -> Callable[[], object] | None:
         then, self._then = self._then, None

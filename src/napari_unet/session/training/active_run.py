@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_unet.core import events
 from napari_unet.core.jobs import RemoteTrainJob, TrainJob
 from napari_unet.session.future import all_of
@@ -35,9 +33,6 @@ class ActiveRun:
     where the worker can read them.
     """
 
-    notice = Signal(str)
-    """What is not learnt from any more, and from when on."""
-
     def __init__(
         self,
         record: RunRecord,
@@ -56,6 +51,7 @@ class ActiveRun:
         images, store = session.images, session.store
         self.corrections = Corrections(images, record.images, self.ndim, self._correct)
         self._images, self._worker = images, session.worker
+        self._message = session.message
         self._training_data = training_data
         self._object_index = session.annotating.object_index
         project = store.project
@@ -130,7 +126,7 @@ class ActiveRun:
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
         if isinstance(event, events.Notice):
-            self.notice.emit(event.sentence)
+            self._message.emit("info", event.sentence)
         if isinstance(event, events.TrainingStarted):
             self.ndim = self.corrections.ndim = event.ndim
             self._add_new_planes()
@@ -152,14 +148,16 @@ class ActiveRun:
             return
         self._kinds = kinds
         if not self._fits:
-            self.notice.emit(
+            self._message.emit(
+                "info",
                 "The classes changed: what is painted from now on is used from the "
-                "next training on."
+                "next training on.",
             )
         elif len(kinds) > len(self._network_kinds):
-            self.notice.emit(
+            self._message.emit(
+                "info",
                 "The network in training has no place for the new class: it is learnt "
-                "from the next training on."
+                "from the next training on.",
             )
 
     @property
@@ -181,9 +179,10 @@ class ActiveRun:
         if self.record.far is not None:
             if not self._told_of_remote:
                 self._told_of_remote = True
-                self.notice.emit(
+                self._message.emit(
+                    "info",
                     "The training on another computer does not see what is painted "
-                    "now: it is used from the next training on."
+                    "now: it is used from the next training on.",
                 )
         elif self.handle is not None and self._fits:
             self.handle.correct(correction)

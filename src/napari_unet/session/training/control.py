@@ -61,12 +61,10 @@ class TrainingControl:
     began = Signal()
     finished = Signal(object)
     """A `ModelSaved`; the state is idle by then."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
     def __init__(self, session: Session, place: ComputePlace | None = None) -> None:
         self.place = place or ComputePlace()
-        self._session = session
+        self._session, self.message = session, session.message
         self._store, self._images = session.store, session.images
         self.state: State = "idle"
         # emitted with the next tick: nobody listens yet
@@ -88,7 +86,6 @@ class TrainingControl:
             source.connect(self._on_changed)
         self.automatic.changed.connect(self._on_planned)
         self.automatic.failed.connect(self._on_not_planned)
-        forward_signal(self.preview.message, self.message)
 
     @property
     def can_start(self) -> tuple[bool, str]:
@@ -140,7 +137,6 @@ class TrainingControl:
         )
         self.progress, self.plan.unfinished = run.progress, None
         forward_signal(run.corrections.failed, self.message, "warning")
-        forward_signal(run.notice, self.message, "info")
         self._enter("starting")
         self.curve_changed.emit()
         run.share_pixels().then(lambda: self._submit(run), self._give_up)

@@ -66,12 +66,10 @@ class LivePreview:
 
     changed = Signal()
     """It was switched on or off."""
-    message = Signal(str, str)
-    """A level and a sentence."""
 
     def __init__(self, session: Session) -> None:
         self.enabled = True
-        self._session = session
+        self._session, self.message = session, session.message
         self._viewer, self._images = session.viewer, session.images
         self._results: dict[str, ResultLayers] = {}
         # images in which a preview of this run was shown
