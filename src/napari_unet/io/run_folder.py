@@ -17,11 +17,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import ValidationError
 
 from napari_unet.core.images.image import Field as ImageField
 from napari_unet.core.images.image import ImageFile
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import validated
 from napari_unet.core.text import encodable, printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.io.atomic import atomic, make_folder, write_text
@@ -159,13 +158,10 @@ def note_prediction(model: Path, predicted: PredictedRun) -> None:
 
 def read_predictions(folder: Path) -> list[PredictedRun]:
     """Return the predictions with the model of a run; errors as of `read_run`."""
-    found = []
-    for path in sorted((folder / _PREDICTIONS).glob("*.json")):
-        try:
-            found.append(PredictedRun.model_validate(read_json(path)))
-        except ValidationError as error:
-            raise ValueError(f"{path}: is damaged: {explain(error)}") from error
-    return found
+    return [
+        validated(PredictedRun, read_json(path), f"{path}: is damaged")
+        for path in sorted((folder / _PREDICTIONS).glob("*.json"))
+    ]
 
 
 class _Writer:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from napari_unet.core.annotation.annotations import (
     UNKNOWN,
@@ -26,7 +26,7 @@ from napari_unet.core.images.array_reference import (
     Stacked,
 )
 from napari_unet.core.images.image import AXES, Field, Image
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import validated
 from napari_unet.core.text import printable, times
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.images import read_image, read_labels
@@ -114,13 +114,9 @@ class SavedProject:
         try:
             if (version := found["project"]["version"]) not in range(1, NEWEST + 1):
                 raise ValueError(f"{path}: is of a newer napari-unet, found {version}.")
-            self._file = _File.model_validate(found)
+            self._file = validated(_File, found, f"{path}: the project file is damaged")
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: the project file is damaged.") from error
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: the project file is damaged: {explain(error)}"
-            ) from error
         if not self._file.saved:
             raise ValueError(
                 f"{folder}: is being worked on in napari; save the project there, and "

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart, Index
 from napari_unet.core.geometry.boxes import axis_sizes
@@ -17,7 +17,7 @@ from napari_unet.core.settings import (
     BorderWeights,
     Segmentation,
     Settings,
-    explain,
+    validated,
 )
 from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
@@ -246,12 +246,7 @@ class ProjectFile(Settings):
                 f"{path}: is of a newer napari-unet (format {shown(version)}); "
                 f"formats up to {NEWEST} are read."
             )
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: the project file is damaged: {explain(error)}"
-            ) from error
+        return validated(cls, found, f"{path}: the project file is damaged")
 
     @model_validator(mode="after")
     def _each_has_its_own(self) -> Self:
