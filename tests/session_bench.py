@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.future import Post
     from napari_unet.session.models import ModelList
-    from napari_unet.session.project.record import ProjectImage
 
 ON_CPU = Preferences(device="cpu")
 

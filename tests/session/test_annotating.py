@@ -9,6 +9,7 @@ import pytest
 
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.annotating.colours import colour_table
 from napari_unet.session.annotating.data_check import DataCheck
@@ -17,7 +18,6 @@ from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.editing.tools import OF_CELLS
 from napari_unet.session.editing.tools import SHORTCUTS as EDIT_SHORTCUTS
 from napari_unet.session.images.layers import find, role_of
-from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 from session_bench import SessionBench
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from conftest import Pump
     from napari_unet.core.annotation.data_check import Finding
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.project.record import ProjectImage
 
 
 class Bench(SessionBench):

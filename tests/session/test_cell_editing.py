@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.project.record import ProjectImage
 
 # Three cells: one alone, and two that touch.
 CELLS = np.zeros((12, 16), np.int32)

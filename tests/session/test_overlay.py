@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from tests.session.conftest import Pump
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle
 

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.core.events import ModelSaved
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.future import Post
     from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.recovery import RecentProject
     from napari_unet.session.worker.client import Handle
 

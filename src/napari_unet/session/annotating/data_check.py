@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.annotation.data_check import CheckReport, Finding
     from napari_unet.core.messages import Failed
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.session import Session
     from napari_unet.session.worker.client import Handle
 

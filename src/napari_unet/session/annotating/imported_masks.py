@@ -21,7 +21,7 @@ from napari_unet.core.annotation.label_kind import (
 )
 from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.images.image import Image
-from napari_unet.session.project.record import PALETTE, ProjectClass
+from napari_unet.io.project_record import PALETTE, ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

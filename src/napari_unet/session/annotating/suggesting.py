@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from napari_unet.core.messages import Failed
     from napari_unet.core.suggestions.reasons import Suggestion
     from napari_unet.core.suggestions.sampling import TilePlace
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelEntry, ModelList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.session import Session
     from napari_unet.session.worker.client import Handle
 

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Layer
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.editing.reshape import ToolName
     from napari_unet.session.editing.stepping import Step
     from napari_unet.session.editing.tools import Target, Tool
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.session import Session
 
 _NO_RESULTS = "There are no predicted cells of this image yet: predict it first."

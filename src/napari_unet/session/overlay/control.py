@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
+    from napari_unet.io.project_record import Project
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.project.record import Project
     from napari_unet.session.session import Session
 
 # Pixels whose weights are computed in napari's process: about 15 ms of work.

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.results import ResultLayers, colour_of
-from napari_unet.session.project.record import ProjectClass
 
 if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.core.model import ModelCard
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.models import ModelEntry
-    from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.session import Session
 
 

@@ -8,6 +8,7 @@ from weakref import ref
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.images.image import Field, Image
+from napari_unet.io.project_record import PALETTE
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.cell_state import CellState
 from napari_unet.session.prediction.cells_layer import (
@@ -17,7 +18,6 @@ from napari_unet.session.prediction.cells_layer import (
 )
 from napari_unet.session.prediction.layer_redraw import LayerRedraw
 from napari_unet.session.prediction.result_files import ResultFiles, ResultKind
-from napari_unet.session.project.record import PALETTE
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.settings import Prediction
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.prediction.cells_layer import Seen
-    from napari_unet.session.project.record import ProjectImage
 
 Tracked = Literal["tracks"]
 """The tracks of cells."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.session import Session
 
 Extent = Literal["slice", "view", "layer", "images"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.future import Future
-    from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.session import Session
     from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.training.training_data import TrainingData

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.messages import Failed
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.session import Session
     from napari_unet.session.training.training_data import TrainingData
     from napari_unet.session.worker.client import Handle

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from napari_unet.core.jobs import Place
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.session import Session
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."

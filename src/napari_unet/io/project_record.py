@@ -23,11 +23,14 @@ from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.atomic import write_text
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
-from napari_unet.io.saved_project import FILE_NAME, MODELS, NEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+FILE_NAME, MODELS = "project.json", "models"
+NEWEST = 2
+"""Versions of the format up to this one are read."""
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
@@ -273,7 +276,7 @@ class ProjectFile(Settings):
         A project that somebody else may have written must not name files of this user.
         """
         project = self.project
-        outside = [m for m in (*project.models, project.start) if m and not _is_own(m)]
+        outside = [m for m in (*project.models, project.start) if m and not is_own(m)]
         start = None if project.start in outside else project.start
         models = tuple(m for m in project.models if m not in outside)
         notes = tuple(
@@ -285,7 +288,7 @@ class ProjectFile(Settings):
         return self.replace(project=kept), notes
 
 
-def _is_own(model: str) -> bool:
+def is_own(model: str) -> bool:
     """Whether a model is in the folder of a project's models."""
     folder, _, name = model.partition("/")
     return folder == MODELS and is_file_name(name)
