@@ -67,7 +67,7 @@ class PredictionControl:
         self.model_results = ModelResults(session)
         self.results = self.model_results.latest
         self.segmenter = Segmenter(
-            session.worker,
+            session,
             self.results,
             self._first_segmentation(),
             self._edits_of,
@@ -93,7 +93,6 @@ class PredictionControl:
         models.selected_changed.connect(self._on_model)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
-        forward_signal(self.segmenter.worker_died, self.message, "error")
         forward_signal(self.starter_choice.changed, self.changed)
         self.exporter.changed.connect(self._on_files)
 
