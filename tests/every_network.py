@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import napari_unet.core.network as package
+import published_networks
 from example_models import random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import Architecture
@@ -191,8 +192,8 @@ def window(table: Layered) -> tuple[int, ...]:
 
 def _builders() -> Iterator[tuple[str, Callable[..., Layered]]]:
     kinds = {kind.__name__ for kind in _subclasses(Layered)}
-    for info in iter_modules(package.__path__):
-        module = import_module(f"{package.__name__}.{info.name}")
+    own_names = (f"{package.__name__}.{m.name}" for m in iter_modules(package.__path__))
+    for module in (*map(import_module, own_names), published_networks):
         for name, function in getmembers(module, isfunction):
             own = function.__module__ == module.__name__ and not name.startswith("_")
             described = signature(function)

@@ -13,6 +13,7 @@ from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.project.store import ProjectStore
+from napari_unet.session.session import Session
 from napari_unet.session.training.control import TrainingControl
 
 if TYPE_CHECKING:
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.future import Post
     from napari_unet.session.models import ModelList
-    from napari_unet.session.project.record import ProjectImage
 
 ON_CPU = Preferences(device="cpu")
 
@@ -47,6 +48,16 @@ class SessionBench:
         self.sharing = SharedArrays(self.scratch, self.post)
         self.images = ImageList(self.viewer, store, self.sharing)
         self.annotating = Annotating(self.viewer, store, self.images)
+        self.session = Session(
+            self.viewer,
+            store,
+            self.images,
+            self.annotating,
+            self.worker,
+            self.scratch,
+            self.post,
+            ON_CPU,
+        )
 
     def reopen(self, folder: Path | None = None) -> None:
         """Open the project anew in the same viewer, or another one."""
@@ -68,27 +79,13 @@ class SessionBench:
         self, models: ModelList, preferences: Preferences = ON_CPU
     ) -> PredictionControl:
         """Make the control that predicts the project's images."""
-        return PredictionControl(
-            self.viewer,
-            self.store,
-            self.images,
-            self.worker,
-            models,
-            self.scratch,
-            preferences,
-        )
+        self.session.preferences = preferences
+        return PredictionControl(self.session, models)
 
     def make_training(self, preferences: Preferences = ON_CPU) -> TrainingControl:
         """Make the control that trains on the project's images."""
-        return TrainingControl(
-            self.viewer,
-            self.store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            preferences,
-        )
+        self.session.preferences = preferences
+        return TrainingControl(self.session)
 
     def close(self) -> None:
         for part in (self.annotating, self.images, self.sharing, self.store):

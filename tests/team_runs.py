@@ -16,8 +16,9 @@ import torch
 from napari_unet.core.events import StepDone, TrainingFinished
 from napari_unet.core.torchrun import this_member
 from napari_unet.core.training.training_settings import Training
-from napari_unet.engine.objectives.catalogue import pairs_of
+from napari_unet.engine.objectives.catalogue import all_pairs
 from napari_unet.engine.training import stopwatch
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.team import joined
 
@@ -66,8 +67,8 @@ def begun(settings: Training, team: Alone, **rest: Any) -> TrainingRun:
         labels = []
     elif settings.validation:
         labels = [np.where(image > 130, 2, 1) for image in images]
-    pairs = pairs_of(settings, images, labels, "annotation")
-    return TrainingRun(pairs, settings, device="cpu", team=team, **rest)
+    pairs = all_pairs(settings, images, labels, "annotation")(settings.ndim)
+    return TrainingRun(pairs, settings, RunOptions(device="cpu", team=team, **rest))
 
 
 def exactly(settings: Training, team: Alone) -> dict[str, np.ndarray]:

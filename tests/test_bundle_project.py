@@ -14,7 +14,8 @@ from napari_unet.cli.main import main
 from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.bundle import Bundle
-from napari_unet.session.project.record import ImageSource, ProjectClass
+from napari_unet.io.project_record import ImageSource, ProjectClass
+from napari_unet.io.saved_project import SavedProject
 from napari_unet.session.project.store import ProjectStore
 from session.test_store import image, paint
 
@@ -80,7 +81,7 @@ def test_a_saved_project_becomes_a_bundle(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"saved": ""}, "is being worked on in napari"),
+        ({"saved": "", "files": {}}, "is being worked on in napari"),
         ({"project": {}}, "is damaged"),
         ({"files": {"a": "../x.tif"}}, "plain name of a file"),
     ],
@@ -94,3 +95,12 @@ def test_what_is_no_saved_project_is_told(
     assert main(["bundle", str(saved), "--output", str(output)]) == 1
     assert told in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_an_image_that_an_older_project_left_out_is_not_learnt_from(
+    saved: Path,
+) -> None:
+    file = saved / "project.json"
+    older = file.read_text().replace('"use_for_training": true', '"ticked": false')
+    file.write_text(older)
+    assert not list(SavedProject(saved).pairs(2))

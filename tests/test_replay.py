@@ -18,6 +18,7 @@ from napari_unet.core.images.image import Field, Image, ImageFile
 from napari_unet.core.training.methods import methods
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.replay import replay
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.train import train
 from napari_unet.engine.worker import training_job
@@ -134,7 +135,9 @@ def test_corrections_are_repeated_at_their_steps(data: Path) -> None:
     field = Field(Image(image, "yx", name="well"))
     # later strokes must not reach what was learnt from before
     run = TrainingRun(
-        [(field, Annotation(painted, classes, class_of))], small(), device="cpu"
+        [(field, Annotation(painted, classes, class_of))],
+        small(),
+        RunOptions(device="cpu"),
     )
     for event in run.events():
         if isinstance(event, StepDone) and event.step == 15:

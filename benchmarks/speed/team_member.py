@@ -17,6 +17,7 @@ from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.events import StepDone
 from napari_unet.core.torchrun import this_member
 from napari_unet.core.training.training_settings import PRESETS
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.team import joined
 from napari_unet.io import samples
@@ -32,7 +33,7 @@ def main() -> None:
     )
     with joined(this_member(), "cpu") as (team, device):
         pairs = annotated_fields(images[:3], labels[:3], 2, "instances")
-        run = TrainingRun(pairs, settings, device=device, team=team)
+        run = TrainingRun(pairs, settings, RunOptions(device=device, team=team))
         for _ in run.prepare():
             pass
         state = run.loop.prepared.state

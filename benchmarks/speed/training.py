@@ -14,6 +14,7 @@ from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.training.training_settings import PRESETS
 from napari_unet.engine.device import dtype
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.io import samples
 
@@ -28,7 +29,7 @@ def step_with_augmentation(preset: str, device: str, repeats: int) -> Row:
     run = TrainingRun(
         annotated_fields(images, labels, 2, "instances"),
         settings,
-        device=device,
+        RunOptions(device=device),
     )
     for _ in run.prepare():
         pass

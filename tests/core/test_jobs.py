@@ -15,8 +15,10 @@ from napari_unet.core.jobs import (
     Job,
     LoadModelJob,
     PredictFolderJob,
+    RemotePredictFolderJob,
     SegmentJob,
 )
+from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.core.settings import Segmentation
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ KINDS = [k for k in vars(jobs).values() if isinstance(k, type) and issubclass(k,
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not Job])
 def test_each_kind_has_a_title(kind: type[Job]) -> None:
-    assert "title" in vars(kind)
+    assert kind.title is not Job.title
 
 
 def test_titles_name_images_and_models_without_their_folders(tmp_path: Path) -> None:
@@ -56,6 +58,9 @@ def test_titles_name_images_and_models_without_their_folders(tmp_path: Path) -> 
     ]
     folder = PredictFolderJob("models/a.safetensors", "data/slices", "results")
     assert folder.title == "Predict the images in slices"
+    remote = RemoteRun(where="me@host", job="0" * 32)
+    far = RemotePredictFolderJob("a.safetensors", "data/slices", "out", remote=remote)
+    assert far.title == "Predict the images in slices on me@host"
     assert LoadModelJob("models/a.safetensors").title == "Load a"
     assert FreeMemoryJob().title == "Free memory"
 

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.model import ImageRecord, ModelCard, Progress, Score
 from napari_unet.core.network.architecture import Architecture, paper, u_shape
-from napari_unet.core.network.published import unet3d
 from napari_unet.core.settings import (
     BorderWeights,
     Prediction,
@@ -18,6 +17,7 @@ from napari_unet.core.settings import (
     explain,
 )
 from napari_unet.core.training.training_settings import PRESETS, Augmentation, Training
+from published_networks import unet3d
 
 FORMS = [BorderWeights, Segmentation, Prediction, Augmentation, Training]
 SCORE = Score(loss=0.25, iou=0.875, pixels=4096)

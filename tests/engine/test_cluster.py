@@ -21,7 +21,6 @@ from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.cluster.jobs import ModelSource
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.inference import block_prediction, block_segmentation
-from napari_unet.engine.inference.steps import Step
 from napari_unet.engine.network.network import prepare
 from napari_unet.io import resumable_output
 from napari_unet.io.model_file import load_model, save_model
@@ -32,6 +31,7 @@ from waiting import DEADLINE, until
 
 distributed = pytest.importorskip("distributed")
 executor_module = pytest.importorskip("napari_unet.engine.cluster.executor")
+flight_module: Any = pytest.importorskip("napari_unet.engine.cluster.in_flight")
 pool_module: Any = pytest.importorskip("napari_unet.engine.cluster.pool")
 worker_module: Any = pytest.importorskip("napari_unet.engine.cluster.worker")
 files_module: Any = pytest.importorskip("napari_unet.engine.cluster.files")
@@ -283,7 +283,7 @@ def test_an_orphan_of_a_run_does_not_write_into_the_next(
         yield from predict(*given, **named)
 
     monkeypatch.setattr(block_prediction, "predict", sleeping)
-    monkeypatch.setattr(executor_module, "_END_S", 0.0)
+    monkeypatch.setattr(flight_module, "_END_S", 0.0)
     running = predictor(path, tmp_path / "many", client).events(file)
     while not slept.is_set():
         next(running)
@@ -314,10 +314,10 @@ def test_what_hangs_is_begun_by_another_worker_too(
         return find(*given, **named)
 
     monkeypatch.setattr(block_segmentation, "segment_instances", hanging)
-    monkeypatch.setattr(executor_module, "_HUNG_S", 0.0)
+    monkeypatch.setattr(flight_module, "_HUNG_S", 0.0)
     # also where it is not known how long others take
-    monkeypatch.setattr(executor_module, "_UNKNOWN_S", 0.0)
-    monkeypatch.setattr(executor_module, "_KNOWN", known)
+    monkeypatch.setattr(flight_module, "_UNKNOWN_S", 0.0)
+    monkeypatch.setattr(flight_module, "_KNOWN", known)
     running = predictor(path, tmp_path / "many", client).events(file)
     cells = 0
     for event in running:
@@ -356,7 +356,7 @@ def test_a_file_whose_worker_hangs_is_begun_by_another_worker_too(
     monkeypatch.setattr(file_prediction, "predict", hanging)
     monkeypatch.setattr(worker_module, "_network", of_a_process)
     for name in ("_HUNG_S", "_UNKNOWN_S"):
-        monkeypatch.setattr(executor_module, name, 0.0)
+        monkeypatch.setattr(flight_module, name, 0.0)
     kinds = (*KINDS, "table")
     many = predictor(path, tmp_path / "many", client, kinds=kinds)
     try:
@@ -383,25 +383,30 @@ def test_a_file_whose_worker_hangs_is_begun_by_another_worker_too(
 
 def test_what_takes_long_does_not_go_to_all_workers() -> None:
     """Each further one has twice the time of the one before."""
-    sending = executor_module._Sending.__new__(executor_module._Sending)
     now, sent = [0.0], []
 
-    class Executor:
-        def now(self) -> float:
-            return now[0]
+    class Client:
+        def nthreads(self) -> dict[str, int]:
+            return {"idle": 1}
 
-        def send_elsewhere(self, late: Any) -> Any:
-            sent.append(now[0])
-            return sent
+        def processing(self) -> dict[str, list[str]]:
+            return {}
 
-    step = Step("scale", 0)
-    late = executor_module._SentStep(step, keys={"first"})
-    sending._executor = Executor()
-    sending._usual = executor_module.UsualTimes()
-    sending._sent, sending._futures = {"first": late}, {}
-    sending._follow = lambda each, future: each.keys.add(f"twin-{len(sent)}")
+    class Future:
+        key = property(lambda self: id(self))
+
+        def add_done_callback(self, _: Any) -> None:
+            pass
+
+    def send(_: Any, workers: list[str]) -> Future:
+        assert workers == ["idle"]
+        sent.append(now[0])
+        return Future()
+
+    flight = flight_module.InFlight(Client(), lambda: now[0])
+    flight.follow(flight_module.Piece(), Future())
     for now[0] in range(0, 6000, 100):
-        sending._duplicate_slow()
+        flight.duplicate_slow(lambda _: "scale", send)
     assert sent == [700, 1300, 2500, 4900]
 
 
@@ -577,7 +582,7 @@ def test_what_a_worker_did_not_tell_before_it_died_is_done_again(
     """As a future has it whose worker is gone before it was asked for its result."""
     file, path = tmp_path / "a.zarr", model_in(tmp_path)
     write_image(file, (100, 90), "yx")
-    next_ended, lost = executor_module._Sending._next_ended, []
+    next_ended, lost = flight_module.InFlight.ended, []
 
     def losing(self: Any) -> Any:
         ended = next_ended(self)
@@ -586,7 +591,7 @@ def test_what_a_worker_did_not_tell_before_it_died_is_done_again(
             ended[0]._state.lose()
         return ended
 
-    monkeypatch.setattr(executor_module._Sending, "_next_ended", losing)
+    monkeypatch.setattr(flight_module.InFlight, "ended", losing)
     told_of = list(predictor(path, tmp_path / "many", client).events(file))
     assert len(lost) == 2
     assert told_of[-1].problem is None

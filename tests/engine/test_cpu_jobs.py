@@ -36,7 +36,7 @@ from napari_unet.engine.worker import (
     cells_job,
     check_job,
     export_job,
-    points_job,
+    measure_job,
     weights_job,
 )
 from napari_unet.io.images import read_image, read_labels
@@ -535,7 +535,7 @@ def test_cells_are_exported_and_told_as_points(tmp_path):
     assert [row["axis-0"] for row in rows] == ["0.5", "1.0"]
     assert [row["z_um"] for row in rows] == ["1.0", "2.0"]
     points = PointsJob(job.cells, "zyx", stored, NUCLEI, job.image.spacing_um, "embryo")
-    (found,) = _events(points_job.run(points))
+    (found,) = _events(measure_job.points(points))
     assert list(found.points) == [n for n in rows[0] if n[:5] not in ("index", "axis-")]
     assert found.points["y_um"].tolist() == [float(row["y_um"]) for row in rows]
     with pytest.raises(ValueError, match="embryo 1: points of cells need their prob"):
@@ -614,7 +614,7 @@ def test_no_job_of_the_cpu_worker_loads_torch():
     code = (
         "import sys\n"
         "from napari_unet.engine.worker import "
-        "cells_job, check_job, export_job, model_files_job, points_job, weights_job\n"
+        "cells_job, check_job, export_job, measure_job, model_files_job, weights_job\n"
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training import planning
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.ensemble import joined
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import (
@@ -100,7 +100,9 @@ def test_each_network_learns_what_others_are_judged_by() -> None:
     pairs = annotated_fields(IMAGES, LABELS, 2, "instances")
     for number in range(2):
         recipe = TINY.replace(steps=4, seed=number)
-        single = TrainingRun(pairs, recipe, device="cpu", fold=Fold(number, 2))
+        single = TrainingRun(
+            pairs, recipe, RunOptions(device="cpu"), fold=Fold(number, 2)
+        )
         alone = finished(list(single.events())).model
         assert same(member(model, number), alone)
     # all that is annotated has judged one of the networks
@@ -356,9 +358,7 @@ def test_a_training_that_is_finished_early_is_the_mean_of_what_is_finished() -> 
     for stop, members in ((1, 1), (5, 1), (8, 2)):
         settings = TINY.replace(steps=12, folds=3)
         whole = finished(run(settings, folds=3)).model
-        course = Course(
-            partial(TrainingRun, device="cpu"), lambda _: pairs, settings, device="cpu"
-        )
+        course = Course(lambda _: pairs, settings, RunOptions(device="cpu"))
         steps, last = 0, None
         for event in course.events():
             steps += isinstance(event, events.StepDone)
@@ -380,9 +380,7 @@ def test_a_training_that_is_finished_early_is_the_mean_of_what_is_finished() -> 
 def test_what_is_painted_meanwhile_is_learnt_by_those_that_follow() -> None:
     pairs = annotated_fields(IMAGES, LABELS, 2, "instances")
     settings = TINY.replace(folds=2)
-    course = Course(
-        partial(TrainingRun, device="cpu"), lambda _: pairs, settings, device="cpu"
-    )
+    course = Course(lambda _: pairs, settings, RunOptions(device="cpu"))
     field, known = pairs[0]
     erased = replace(known, labels=np.where(known.labels == 2, 1, known.labels))
     painted = []

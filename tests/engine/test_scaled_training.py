@@ -20,6 +20,7 @@ from napari_unet.core.training.training_set_updates import example_of
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.train import train
 from napari_unet.io.model_file import load_model, save_model
@@ -63,7 +64,7 @@ def test_it_learns_from_the_image_at_that_size(scale: float) -> None:
     image, labels = discs()
     pairs = annotated_fields([image], [labels], 2, "instances")
     settings = TINY.replace(scale=scale, validation=0.0)
-    run = TrainingRun(pairs, settings, device="cpu")
+    run = TrainingRun(pairs, settings, RunOptions(device="cpu"))
     for _ in run.prepare():
         pass
     (example,) = run.loop.prepared.training_set.examples
@@ -147,7 +148,7 @@ def test_what_is_corrected_is_what_would_have_been_learnt(seed: int) -> None:
     settings = TINY.replace(scale=float(rng.choice([0.3, 0.5, 1.7])), steps=3)
     pairs = annotated_fields([image], [labels], 2, "instances")
     field, known = pairs[0]
-    run = TrainingRun(pairs, settings, device="cpu")
+    run = TrainingRun(pairs, settings, RunOptions(device="cpu"))
     y, x = rng.integers(0, 90, 2).tolist()
     box = (slice(y, y + int(rng.integers(1, 7))), slice(x, x + 6))
     changed = known.labels.copy()
@@ -169,7 +170,7 @@ def test_what_is_corrected_is_what_would_have_been_learnt(seed: int) -> None:
 def test_labels_of_another_size_are_refused() -> None:
     image, labels = discs()
     pairs = [(Field(image, 0, 0), Annotation(labels[:90].astype(np.int32)))]
-    run = TrainingRun(pairs, TINY.replace(scale=0.5), device="cpu")
+    run = TrainingRun(pairs, TINY.replace(scale=0.5), RunOptions(device="cpu"))
     with pytest.raises(ValueError, match=r"has size \(96, 96\), its labels \(90, 96\)"):
         list(run.prepare())
 

@@ -21,6 +21,7 @@ from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
 from napari_unet.engine.training import memory
 from napari_unet.engine.training.divergence import FEW
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.state import TrainingState
@@ -212,7 +213,9 @@ def test_a_correction_that_fails_leaves_a_checkpoint(tmp_path: Path) -> None:
     labels = np.where(LABELS > 0, LABELS.astype(np.int32) + 1, 1)
     checkpoint = tmp_path / "c.safetensors"
     training = TrainingRun(
-        [(Field(image), Annotation(labels))], SMALL, checkpoint=checkpoint, device="cpu"
+        [(Field(image), Annotation(labels))],
+        SMALL,
+        RunOptions(checkpoint=checkpoint, device="cpu"),
     )
     job = training.events()
     while next(job) != events.StepDone(4, ANY, ANY, ANY):
@@ -241,8 +244,7 @@ def test_weights_that_are_no_longer_numbers_lose_no_run(
     training = TrainingRun(
         annotated_fields([LARGE[0]], [LARGE[1]], 2, "instances"),
         settings,
-        checkpoint=checkpoint,
-        device="cpu",
+        RunOptions(checkpoint=checkpoint, device="cpu"),
     )
     *_, last = _spoilt(training, step, value)
     assert isinstance(last, events.TrainingFinished)
@@ -301,7 +303,7 @@ def test_weights_that_became_much_worse_give_way_to_the_best() -> None:
         steps=60, validation=0.2, patch=28, averaging=0, learning_rate=0.01
     )
     pairs = [(Field(Image(LARGE[0], "yx")), Annotation(LARGE[1].astype(np.int32) + 1))]
-    watched = TrainingRun(pairs, settings, device="cpu")
+    watched = TrainingRun(pairs, settings, RunOptions(device="cpu"))
     rounds = []
     for event in watched.events():
         if isinstance(event, events.ValidationDone):
@@ -572,7 +574,7 @@ def training_run(
     settings: Training = SMALL, slices: tuple[int, ...] = (0, 1), **options: Any
 ) -> TrainingRun:
     pairs = [(Field(STACK, 0, z), annotation(z)) for z in slices]
-    return TrainingRun(pairs, settings, device="cpu", **options)
+    return TrainingRun(pairs, settings, RunOptions(device="cpu", **options))
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser": "sgd", "dropout": 0.5}])
@@ -649,7 +651,7 @@ def test_how_cells_are_found_is_chosen_by_those_held_out() -> None:
         (Field(Image(image, "yx")), Annotation(labels.astype(np.int32) + 1)),
     ]
     settings = SMALL.replace(width=4, steps=40, validation=0.4)
-    watched = TrainingRun(pairs, settings, device="cpu")
+    watched = TrainingRun(pairs, settings, RunOptions(device="cpu"))
     *_, last = watched.events()
     assert isinstance(last, events.TrainingFinished)
     model = last.model
@@ -706,7 +708,7 @@ def test_a_corrected_run_goes_on_as_one_with_the_right_labels() -> None:
     wrong = right.labels.copy()
     wrong[20:50, 30:70] = 1
     corrected = TrainingRun(
-        [(Field(STACK, 0, 0), Annotation(wrong))], SMALL, device="cpu"
+        [(Field(STACK, 0, 0), Annotation(wrong))], SMALL, RunOptions(device="cpu")
     )
     for _ in corrected.prepare():
         pass
@@ -717,7 +719,7 @@ def test_a_corrected_run_goes_on_as_one_with_the_right_labels() -> None:
     corrected.correct(Field(STACK, 0, 0), Annotation(half), box)
     box = (slice(33, 50), slice(30, 70))
     corrected.correct(Field(STACK, 0, 0), right, box)
-    fresh = TrainingRun([(Field(STACK, 0, 0), right)], SMALL, device="cpu")
+    fresh = TrainingRun([(Field(STACK, 0, 0), right)], SMALL, RunOptions(device="cpu"))
     models = [finished(list(r.events())).model for r in (corrected, fresh)]
     assert equal(*models)
     assert models[0].card.images == models[1].card.images
@@ -748,7 +750,7 @@ def test_a_class_that_comes_with_a_correction_is_learnt() -> None:
     watched = TrainingRun(
         [(Field(STACK, 0, 0), first)],
         SMALL.replace(steps=60, class_balance=0.5),
-        device="cpu",
+        RunOptions(device="cpu"),
     )
     for event in watched.events():
         if isinstance(event, events.TrainingStarted):
@@ -781,7 +783,7 @@ def test_a_run_is_resumed_with_more_slices_and_smaller_patches(tmp_path: Path) -
     # painted elsewhere, another corner would be held out
     pairs = [(Field(STACK, 0, z), annotation(z)) for z in (2, 0)]
     pairs[1][1].labels[:100] = 0
-    again = TrainingRun(pairs, longer, resume=place, device="cpu")
+    again = TrainingRun(pairs, longer, RunOptions(resume=place, device="cpu"))
     job = list(again.events())
     assert [e.step for e in job if isinstance(e, events.StepDone)] == [13, 14, 15, 16]
     (part,) = again.loop.prepared.training_set.held_out
@@ -933,7 +935,7 @@ def test_the_score_in_the_card_is_that_of_the_model_in_the_file(
         known = Annotation(painted, (ClassInfo(name="discs", kind=kind),))
         pairs.append((Field(Image(image, "yx"), 0, 0), known))
     settings = SMALL.replace(steps=20, validation=0.3)
-    training = TrainingRun(pairs, settings, device="cpu")
+    training = TrainingRun(pairs, settings, RunOptions(device="cpu"))
     order = list(training.events())
     model = finished(order).model
     held_out = training.loop.prepared.training_set.held_out

@@ -14,7 +14,9 @@ from napari_unet.core.network.architecture import (
     paper,
     u_shape,
 )
-from napari_unet.core.network.published import (
+from napari_unet.engine.network.network import count_weights
+from napari_unet.engine.network.unet import UNet
+from published_networks import (
     cell_net_2019,
     milesial,
     plugin_default,
@@ -23,8 +25,6 @@ from napari_unet.core.network.published import (
     unet3d,
     zhixuhao,
 )
-from napari_unet.engine.network.network import count_weights
-from napari_unet.engine.network.unet import UNet
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.training import memory
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.train import train
@@ -130,7 +131,7 @@ def test_resumed_equals_uninterrupted(tmp_path: Path) -> None:
 def test_no_window_that_judges_shows_what_is_learnt() -> None:
     settings = SMALL.replace(validation=0.2)
     pairs = annotated_fields([Image(IMAGE, "yx")], [LABELS], 2, "instances")
-    going = TrainingRun(pairs, settings, start=random_model(PADDED), device="cpu")
+    going = TrainingRun(pairs, settings, RunOptions(random_model(PADDED), device="cpu"))
     list(going.prepare())
     parted = going.loop.prepared.training_set
     (part,) = parted.held_out

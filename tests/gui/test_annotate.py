@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
     from pytestqt.qtbot import QtBot
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 
 @pytest.fixture

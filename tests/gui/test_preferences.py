@@ -106,7 +106,7 @@ def test_an_open_workspace_follows_what_is_set(
     qtbot.waitUntil(lambda: workspace.preferences.device == "cpu")
     section.autosave_seconds = 1.5
     section.memory_gb = 4
-    users = (workspace.training, workspace.prediction, workspace.models)
+    users = (workspace.session, workspace.models)
     assert {user.preferences.memory_gb for user in users} == {4}
     assert workspace.store.autosave_seconds == 1.5
     warm: list[bool] = []

@@ -216,15 +216,7 @@ def test_an_interrupted_training_is_offered_or_forgotten(
     record.write(folder)
     record.checkpoint(folder).touch()
     workspace.training.close()
-    workspace.training = TrainingControl(
-        workspace.viewer,
-        workspace.store,
-        workspace.images,
-        workspace.annotating,
-        workspace.worker,
-        workspace.scratch,
-        workspace.preferences,
-    )
+    workspace.training = TrainingControl(workspace.session)
     page = TrainPage(workspace)
     qtbot.addWidget(page)
     assert page.interrupted.text() == (

@@ -11,6 +11,7 @@ from skimage.color import rgb2lab
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.jobs import CheckJob
 from napari_unet.core.training.training_settings import Training
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.annotating import annotation_layers
 from napari_unet.session.annotating.annotation_layers import OPACITY
 from napari_unet.session.annotating.classes import record_classes
@@ -21,7 +22,6 @@ from napari_unet.session.annotating.shortcuts import SHORTCUTS
 from napari_unet.session.editing.tools import OF_CELLS
 from napari_unet.session.editing.tools import SHORTCUTS as EDIT_SHORTCUTS
 from napari_unet.session.images.layers import find, noted, role_of
-from napari_unet.session.project.record import ProjectClass
 from napari_unet.session.project.store import ProjectStore
 from session_bench import SessionBench
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from conftest import Pump
     from napari_unet.core.annotation.data_check import Finding
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.project.record import ProjectImage
 
 
 class Bench(SessionBench):
@@ -58,7 +58,7 @@ class Bench(SessionBench):
         self.annotate()
 
     def data_check(self) -> DataCheck:
-        return DataCheck(self.store, self.images, self.annotating, self.worker)
+        return DataCheck(self.session)
 
     def check(self, data_check: DataCheck) -> dict[str | None, Finding]:
         """Check the data; what is found by its remedy."""
@@ -945,7 +945,7 @@ def test_nothing_is_checked_without_an_open_image(bench: Bench) -> None:
 def test_a_check_that_failed_is_told_in_a_sentence(bench: Bench) -> None:
     data_check = bench.data_check()
     told: list[str] = []
-    data_check.failed.connect(told.append)
+    bench.session.message.connect(lambda _, words: told.append(words))
     data_check.check()
     bench.worker.fail(bench.worker.last, "The disk is gone.", "OSError")
     assert told == ["The check stopped: The disk is gone."]

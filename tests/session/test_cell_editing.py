@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.project.record import ProjectImage
 
 # Three cells: one alone, and two that touch.
 CELLS = np.zeros((12, 16), np.int32)
@@ -53,14 +53,7 @@ class Bench(SessionBench):
         self.models = ModelList(store, Preferences())
         self.models.select(model)
         self.control = self.make_prediction(self.models)
-        self.editor = CellEditor(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.control,
-            self.post,
-        )
+        self.editor = CellEditor(self.session, self.control)
         settings = Segmentation(threshold=0.5, min_size=0, ridge=0)
         self.control.set_segmentation(settings)
 

@@ -36,15 +36,7 @@ class Bench(SessionBench):
         self.prediction = self.make_prediction(self.models, preferences)
         self.training = self.make_training(preferences)
         self.learning = CorrectionLearning(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.models,
-            self.prediction,
-            self.training,
-            preferences,
+            self.session, self.models, self.prediction, self.training
         )
         self.told: list[tuple[str, str]] = []
         self.learning.message.connect(lambda *words: self.told.append(words))
@@ -207,8 +199,8 @@ def test_what_is_no_correction_is_not_learnt(
     if why != "not predicted":
         bench.predict()
     if why == "off":
-        off = Preferences(device="cpu", learn_corrections=False)
-        bench.learning.set_preferences(off)
+        bench.session.preferences = Preferences(device="cpu", learn_corrections=False)
+        bench.learning.switched()
     elif why == "training":
         bench.training.state = "training"
     bench.paint()

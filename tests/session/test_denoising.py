@@ -32,17 +32,8 @@ class Bench(SessionBench):
     def open(self, store: ProjectStore) -> None:
         super().open(store)
         self.models = ModelList(store, Preferences())
-        targets = Targets(self.viewer, store, self.images, self.models)
-        self.control = Denoiser(
-            self.viewer,
-            store,
-            self.images,
-            self.worker,
-            self.models,
-            targets,
-            self.scratch,
-            Preferences(device="cpu"),
-        )
+        targets = Targets(self.session, self.models)
+        self.control = Denoiser(self.session, self.models, targets)
         self.told: list[tuple[str, str]] = []
         self.control.message.connect(lambda *words: self.told.append(words))
 

@@ -28,7 +28,7 @@ class Bench(SessionBench):
     def open(self, store: ProjectStore) -> None:
         super().open(store)
         self.models = ModelList(store, Preferences())
-        self.foreign = ForeignModels(store, self.worker, self.models)
+        self.foreign = ForeignModels(self.session, self.models)
         self.told: list[tuple[str, str]] = []
         self.foreign.message.connect(lambda *words: self.told.append(words))
 

@@ -5,13 +5,13 @@ import pytest
 from napari.components import ViewerModel
 from scipy.ndimage import gaussian_filter
 
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.annotating.drawn_shapes import from_shapes
 from napari_unet.session.annotating.imported_masks import (
     AmbiguousMasksError,
     from_masks,
 )
 from napari_unet.session.annotating.importing import merged
-from napari_unet.session.project.record import ProjectClass
 
 ONE = (ProjectClass(),)
 

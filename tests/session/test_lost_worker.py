@@ -119,10 +119,9 @@ def test_a_folder(bench: Bench) -> None:
 
 
 def test_a_data_check(bench: Bench) -> None:
-    space = bench.workspace
-    check = DataCheck(space.store, space.images, space.annotating, space.worker)
+    check = DataCheck(bench.workspace.session)
     failed: list[str] = []
-    check.failed.connect(failed.append)
+    bench.workspace.message.connect(lambda _, words: failed.append(words))
     bench.lose("cpu", check.check)
     assert not check.running
     (told,) = failed

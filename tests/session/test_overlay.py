@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
     from tests.session.conftest import Pump
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle
 
@@ -55,14 +55,7 @@ class Bench(SessionBench):
         self.overlay = self.new_overlay()
 
     def new_overlay(self) -> WeightOverlay:
-        return WeightOverlay(
-            self.viewer,
-            self.store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-        )
+        return WeightOverlay(self.session)
 
     def _is_the_only_one(self, job: Handle) -> None:
         assert self.worker.running(WeightsJob) == [job]
@@ -484,7 +477,7 @@ def test_a_failed_job_is_told_and_the_next_one_is_tried(
     bench: Bench, plane: Labels
 ) -> None:
     said: list[tuple[str, str]] = []
-    bench.overlay.message.connect(lambda *words: said.append(words))
+    bench.session.message.connect(lambda *words: said.append(words))
     bench.overlay.set_enabled(True)
     bench.worker.fail(bench.worker.last, "it is gone.", "OSError")
     assert said == [("warning", "No border weights: it is gone.")]

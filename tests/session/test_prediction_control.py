@@ -33,7 +33,6 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session.future import Future
 from napari_unet.session.images.layers import find, noted
 from napari_unet.session.models import ModelList
-from napari_unet.session.prediction.control import PredictionControl
 from napari_unet.session.preferences import Preferences
 from napari_unet.session.worker.client import WORKER_ENDED
 from session_bench import SessionBench
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
     from napari_unet.session.worker.client import Handle
 
@@ -388,18 +387,8 @@ def own_settings(bench: Bench, name: str, **changes: Any) -> Path:
 def begun_anew(bench: Bench) -> Segmentation:
     """Return the settings that the project is opened with the next time."""
     bench.control.close()
-    worker: Any = bench.worker
-    folder, preferences = bench.store.folder.parents[1] / "scratch", Preferences()
-    bench.models = ModelList(bench.store, preferences)
-    bench.control = PredictionControl(
-        bench.viewer,
-        bench.store,
-        bench.images,
-        worker,
-        bench.models,
-        folder,
-        preferences,
-    )
+    bench.models = ModelList(bench.store, Preferences())
+    bench.control = bench.make_prediction(bench.models, Preferences())
     return bench.control.segmentation
 
 
@@ -934,7 +923,7 @@ def test_what_ends_while_pixels_are_copied_does_not_begin_after_that(
 
 def test_device_and_memory_are_those_of_the_preferences(bench: Bench) -> None:
     add_stack(bench)
-    bench.control.preferences = Preferences(device="cuda:1", memory_gb=3)
+    bench.session.preferences = Preferences(device="cuda:1", memory_gb=3)
     bench.control.predict("slice", averaging="dihedral")
     (job,) = bench.worker.jobs(PredictJob)
     assert job.settings == Prediction(

@@ -48,9 +48,8 @@ class Bench(SessionBench):
 
     def open(self, store: ProjectStore) -> None:
         super().open(store)
-        self.preview = LivePreview(
-            self.viewer, self.images, self.worker, self.scratch, Preferences()
-        )
+        self.session.preferences = Preferences()
+        self.preview = LivePreview(self.session)
 
     def show(self, shape: tuple[int, ...]) -> None:
         """Add an image, which is the current one then."""

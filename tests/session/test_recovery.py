@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.io.project_record import ImageSource, ProjectImage
 from napari_unet.session.project.recovery import find_projects, fingerprint
 from napari_unet.session.project.store import ProjectStore
 

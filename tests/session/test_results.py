@@ -11,10 +11,10 @@ from napari.components import ViewerModel
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.images.array_reference import ArrayReference
+from napari_unet.io.project_record import ImageSource, ProjectClass, ProjectImage
 from napari_unet.session.images.layers import METADATA_KEY, find, role_of
 from napari_unet.session.prediction.result_files import ResultFiles
 from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
-from napari_unet.session.project.record import ImageSource, ProjectClass, ProjectImage
 
 CLASSES = (ProjectClass(name="nuclei", colour="#102030"), ClassInfo(name="debris"))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from conftest import Pump
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 HALF = {"PhysicalSizeX": 0.5, "PhysicalSizeY": 0.5}

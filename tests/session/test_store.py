@@ -22,18 +22,18 @@ from example_models import cropping_model
 from napari_unet.core.annotation.annotations import FinishedPart
 from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import Segmentation
+from napari_unet.io import project_record as project_module
+from napari_unet.io.image_paths import is_missing, located, resolved
 from napari_unet.io.model_file import save_model
-from napari_unet.session import throttle
-from napari_unet.session.annotating.edits import EditStream
-from napari_unet.session.project import record as project_module
-from napari_unet.session.project.image_paths import located
-from napari_unet.session.project.record import (
+from napari_unet.io.project_record import (
     ImageSource,
     Project,
     ProjectClass,
     ProjectFile,
     ProjectImage,
 )
+from napari_unet.session import throttle
+from napari_unet.session.annotating.edits import EditStream
 from napari_unet.session.project.recovery import ProjectLockedError, default_root
 from napari_unet.session.project.store import ProjectStore
 from waiting import until
@@ -175,11 +175,11 @@ def test_a_record_that_cannot_be_saved_is_told_once_and_tried_again(
     store.save_failed.connect(told.append)
     tries: list[int] = []
 
-    def full(*_: Any) -> None:
+    def full(*_: Any, **__: Any) -> None:
         tries.append(1)
         raise OSError("the disk is full.")
 
-    monkeypatch.setattr(project_module, "atomic", full)
+    monkeypatch.setattr(project_module, "write_text", full)
     store.update(store.project.replace(name="later"))
 
     def tick() -> None:
@@ -762,10 +762,10 @@ class TestUndo:
         paint(store, 1, 2, 3, 7)
         store.flush()
 
-        def full(*_: Any) -> None:
+        def full(*_: Any, **__: Any) -> None:
             raise OSError("the disk is full.")
 
-        monkeypatch.setattr(project_module, "atomic", full)
+        monkeypatch.setattr(project_module, "write_text", full)
         project = store.project
         with pytest.raises(OSError, match="the disk is full"):
             store.replace_annotation("a", {(0, 1): plane(2)}, "import")
@@ -897,6 +897,12 @@ class TestSavedFolder:
             str(moved / "two.tif"),
         ]
 
+    def test_images_by_url_and_several_of_a_file_are_found(self, saved: Path) -> None:
+        for path in ("s3://bucket/a.zarr", f"{saved.parent}/pictures/one.tif#2"):
+            given = image("a", sources=(ImageSource(path=path),))
+            assert not is_missing(given)
+            assert resolved(given, saved, {}) == given
+
     def test_images_of_another_drive_of_windows_are_found_elsewhere(
         self, saved: Path
     ) -> None:
@@ -942,7 +948,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari_unet.session import throttle
 from napari_unet.session.annotating.edits import EditStream
-from napari_unet.session.project.record import ImageSource, ProjectImage
+from napari_unet.io.project_record import ImageSource, ProjectImage
 from napari_unet.session.project.store import ProjectStore
 
 now, ticked, number = 0.0, 0.0, 2

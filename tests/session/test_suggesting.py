@@ -35,20 +35,11 @@ class Bench(SessionBench):
 
     def open(self, store: ProjectStore) -> None:
         super().open(store)
-        preferences = Preferences()
-        self.models = ModelList(store, preferences)
-        self.suggesting = Suggesting(
-            self.viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.models,
-            self.worker,
-            preferences,
-            self.post,
-        )
+        self.session.preferences = Preferences()
+        self.models = ModelList(store, Preferences())
+        self.suggesting = Suggesting(self.session, self.models)
         self.failures: list[str] = []
-        self.suggesting.failed.connect(self.failures.append)
+        self.session.message.connect(lambda _, words: self.failures.append(words))
 
     def close(self) -> None:
         self.suggesting.close()

@@ -143,11 +143,11 @@ def test_other_preferences_reach_every_part_that_has_some(workspace: Workspace) 
     before = workspace.preferences
     workspace.set_preferences(before.replace(device="cuda"))
     parts = [
-        part
+        getattr(part, "_session", part)
         for whole in (workspace, workspace.training, workspace.prediction)
         for part in vars(whole).values()
-        if hasattr(part, "preferences")
+        if hasattr(part, "preferences") or hasattr(part, "_session")
     ]
-    assert workspace.training.automatic in parts
+    assert workspace.training.automatic._session in parts
     for part in parts:
         assert part.preferences.device == "cuda", type(part).__name__

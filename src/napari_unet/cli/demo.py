@@ -18,7 +18,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.training.loss_weights import border_weights
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
-from napari_unet.io.atomic import atomic, check_writable
+from napari_unet.io.atomic import check_writable, write_text
 from napari_unet.io.images import find, read_image, read_labels
 from napari_unet.io.model_file import read_card, save_model
 from napari_unet.io.prediction_folder import PredictionFolder
@@ -98,8 +98,7 @@ def run(options: argparse.Namespace) -> int:
         "trained_on": [path.name for path in learnt],
         "predicted": [path.name for path in tested],
     }
-    with atomic(options.output / _METRICS) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    write_text(options.output / _METRICS, json.dumps(results, indent=2) + "\n")
     draw_overview(panels(options.output, tested[:3]), options.output / _OVERVIEW)
     print(f"AP@0.5  {results['ap50']:.3f}   tp/(tp+fp+fn) over {len(tested)} images")
     print(f"IoU     {results['iou']:.3f}   of all nuclei against background")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from napari_unet.cli.labels import known_kind, meaning_of, read_named
@@ -20,13 +19,14 @@ from napari_unet.cli.options import (
 )
 from napari_unet.cli.pairing import pair_files, pairing_option
 from napari_unet.cli.progress import ProgressLine, interruptible
+from napari_unet.cli.training_inputs import read_seen
 from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.events import TileSeen, TilesSuggested
 from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.known import KnownParts
 from napari_unet.core.suggestions.sampling import sample_frames
 from napari_unet.core.text import counted, place_words, printable, sentence
-from napari_unet.io.images import check_finite, find, read_input
+from napari_unet.io.images import find
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -136,17 +136,6 @@ def _files(
     return files, [*(one for _, one in labelled), *(None for _ in chosen)], said
 
 
-def _read(file: Path, options: argparse.Namespace) -> Image:
-    image = read_input(file, options.axes)
-    if options.channel is not None:
-        image = image.channel(options.channel)
-    if image.channels == 3:
-        # in colour, or grey three times
-        image = image.with_channels(3)
-    check_finite(replace(image, name=str(file)))
-    return image
-
-
 def _read_all(
     files: Sequence[Path], partners: Sequence[Path | None], options: argparse.Namespace
 ) -> tuple[list[_Read], list[str]]:
@@ -156,7 +145,10 @@ def _read_all(
     problems: list[str] = []
     for file, partner in zip(files, partners, strict=True):
         try:
-            image = _read(file, options)
+            image = read_seen(file, options)
+            if image.channels == 3:
+                # in colour, or grey three times
+                image = image.with_channels(3)
             labels = None if partner is None else read_named(partner, axes, image)
         except (ValueError, OSError) as error:
             problems.append(sentence(error))

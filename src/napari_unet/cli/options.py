@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_unet import __version__
-from napari_unet.io.atomic import atomic, check_writable
+from napari_unet.io.atomic import check_writable, write_text
 from napari_unet.io.pretrained import PRETRAINED
 
 if TYPE_CHECKING:
@@ -241,5 +241,4 @@ def write_json(report: Mapping[str, Any], path: str | None) -> None:
     if path == "-":
         sys.stdout.write(text)
     else:
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)

@@ -14,7 +14,7 @@ from napari_unet.cli.training_progress import follow_events
 from napari_unet.cli.training_source import source_of
 from napari_unet.core.events import ModelSaved
 from napari_unet.core.remote_messages import RemoteRun
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.bundle import write_bundle
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.prediction_folder import PredictionFolder
@@ -153,8 +153,7 @@ def _note_of(output: Path) -> Path:
 
 def _keep(note: RemoteRun, path: Path) -> None:
     """Write down which job there it is."""
-    with atomic(path) as temporary:
-        temporary.write_text(note.model_dump_json(), encoding="utf-8")
+    write_text(path, note.model_dump_json())
 
 
 def _goes_on(note: RemoteRun, path: Path) -> bool:

@@ -181,6 +181,7 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
     before = _changed(checkpoint)
     line = ProgressLine(heard=leads)
     # torch takes a second to load: only now that the input is known to be good
+    from napari_unet.engine.training.preparation import RunOptions
     from napari_unet.engine.training.stopwatch import Stopwatch
     from napari_unet.engine.training.team import joined
     from napari_unet.engine.training.train import train_pairs
@@ -190,12 +191,14 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
             job = train_pairs(
                 source.pairs,
                 source.settings,
-                start=source.start,
-                resume=checkpoint if goes_on else None,
-                checkpoint=checkpoint,
-                device=device,
+                RunOptions(
+                    source.start,
+                    checkpoint if goes_on else None,
+                    checkpoint,
+                    device,
+                    team,
+                ),
                 clock=Stopwatch(_since_start() + _RESERVE),
-                team=team,
                 steer=reporter.steer,
             )
             if not leads:

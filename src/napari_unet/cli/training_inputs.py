@@ -92,11 +92,11 @@ def read_inputs(
 ) -> TrainingInputs:
     """Read the images, and their labels or targets."""
     if not settings.objective.partner:
-        images = _each(pairing.files, lambda file: _read(file, options))
+        images = _each(pairing.files, lambda file: read_seen(file, options))
         return TrainingInputs(images, [], None, [pairing.sentence, *notes_of(images)])
     # neither labels nor targets need have the channels of the images
     axes = options.axes.replace("c", "") if options.axes else None
-    images = _each([f for f, _ in pairing.pairs], lambda file: _read(file, options))
+    images = _each([f for f, _ in pairing.pairs], lambda file: read_seen(file, options))
     partners = [file for _, file in pairing.pairs]
     if settings.task == "regress":
         targets = _each(partners, lambda f: replace(read_input(f, axes), name=str(f)))
@@ -149,7 +149,8 @@ def _each(files: Sequence[Path], read: Callable[[Path], _Found]) -> list[_Found]
     return found
 
 
-def _read(file: Path, options: argparse.Namespace) -> Image:
+def read_seen(file: Path, options: argparse.Namespace) -> Image:
+    """Read an image as the network sees it; a ValueError if it is not finite."""
     image = read_input(file, options.axes)
     if options.channel is not None:
         image = image.channel(options.channel)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from napari_unet.core.text import pip_install
+from napari_unet.core.text import lacking
 
 QUEUES = ("slurm", "pbs", "sge", "lsf", "oar", "htcondor")
 WORDS = (
@@ -70,8 +70,4 @@ def parse_cluster(text: str) -> Cluster:
 
 def missing_package(error: ModuleNotFoundError) -> ModuleNotFoundError:
     """Return an error about a package of clusters as one sentence with what to do."""
-    return ModuleNotFoundError(
-        f"a cluster needs the package {error.name}, which "
-        f"{pip_install('cluster')} brings.",
-        name=error.name,
-    )
+    return lacking("a cluster needs", error.name, "cluster")

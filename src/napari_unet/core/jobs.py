@@ -60,6 +60,12 @@ class Job:
         raise NotImplementedError
 
     @property
+    def elsewhere(self) -> str:
+        """The other computer that does it, as in " on me@host"; empty for this one."""
+        remote: RemoteRun | None = getattr(self, "remote", None)
+        return "" if remote is None else f" on {remote.where}"
+
+    @property
     def is_preview(self) -> bool:
         """Whether it takes only a small share of the time while a network trains."""
         return False
@@ -85,7 +91,7 @@ class TrainJob(Job):
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"Train {Path(self.output).stem}"
+        return f"Train {Path(self.output).stem}{self.elsewhere}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,11 +103,6 @@ class RemoteTrainJob(TrainJob):
     steered = True
 
     remote: RemoteRun = field(kw_only=True)
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return f"Train {Path(self.output).stem} on {self.remote.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +170,8 @@ class PredictJob(Job):
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        return f"{'Preview of' if self.preview else 'Predict'} {self.image.name}"
+        what = "Preview of" if self.preview else "Predict"
+        return f"{what} {self.image.name}{self.elsewhere}"
 
     @property
     def is_preview(self) -> bool:
@@ -186,11 +188,6 @@ class RemotePredictJob(PredictJob):
     steered = True
 
     remote: RemoteRun = field(kw_only=True)
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return f"Predict {self.image.name} on {self.remote.where}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -215,7 +212,7 @@ class ChooseStarterJob(Job):
     """Try which model of the package suits an image."""
 
     worker = "network"
-    function = "starter_job.run"
+    function = "model_jobs.choose"
     brief = True
 
     image: ImageReference
@@ -454,7 +451,7 @@ class ExportJob(Job):
 class PointsJob(Job):
     """Make a point of each cell of an image."""
 
-    function = "points_job.run"
+    function = "measure_job.points"
     brief = True
 
     cells: ArrayReference  # int32
@@ -474,7 +471,7 @@ class PointsJob(Job):
 class MeasureJob(Job):
     """Measure all cells of an image, for a table in the window."""
 
-    function = "measure_job.run"
+    function = "measure_job.table"
     brief = True
 
     image: ImageReference  # for grey values and pixel size
@@ -528,7 +525,7 @@ class PredictFolderJob(Job):
     @property
     def title(self) -> str:
         """As `Job.title`."""
-        where = f" on {self.cluster}" if self.cluster else ""
+        where = f" on {self.cluster}" if self.cluster else self.elsewhere
         return f"Predict the images in {Path(self.source).name}{where}"
 
 
@@ -541,8 +538,3 @@ class RemotePredictFolderJob(PredictFolderJob):
     steered = True
 
     remote: RemoteRun = field(kw_only=True)
-
-    @property
-    def title(self) -> str:
-        """As `Job.title`."""
-        return f"Predict the images in {Path(self.source).name} on {self.remote.where}"

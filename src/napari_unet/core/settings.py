@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -105,6 +105,17 @@ def form_hints(info: FieldInfo) -> Mapping[str, Any]:
     """
     extra = info.json_schema_extra
     return extra if isinstance(extra, dict) else {}
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def validated(kind: type[_Model], found: object, what: str) -> _Model:
+    """Return the record that was found; a ValueError begins with `what` it is."""
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        raise ValueError(f"{what}: {explain(error)}") from error
 
 
 def explain(error: ValidationError) -> str:

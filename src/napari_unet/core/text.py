@@ -73,6 +73,14 @@ def pip_install(extra: str) -> str:
     return f'pip install "{DISTRIBUTION}[{extra}]"'
 
 
+def lacking(what: str, package: str | None, extra: str) -> ModuleNotFoundError:
+    """Return the error of `what`, such as "an ONNX needs", where a package misses."""
+    return ModuleNotFoundError(
+        f"{what} the package {package}, which {pip_install(extra)} brings.",
+        name=package,
+    )
+
+
 def reason(error: Exception) -> str:
     """Return the first line of what an error says, or its kind, without full stop.
 

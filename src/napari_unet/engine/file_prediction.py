@@ -35,7 +35,7 @@ from napari_unet.io.resumable_output import ResumableOutput, discard_if_complete
 from napari_unet.io.tables import write_points, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from napari_unet.core.events import Event
@@ -52,6 +52,21 @@ if TYPE_CHECKING:
 _OF_NETWORK = {"probabilities": write_probabilities, IMAGE: write_image}
 # Bytes of probabilities up to which an image is predicted in memory (of a laptop).
 _IN_MEMORY = 2**31
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """What is to be made of an image, and its origin for the results."""
+
+    file: Path
+    image: Image
+    kinds: tuple[str, ...]
+    made: Provenance
+
+    @property
+    def of_cells(self) -> list[str]:
+        """The kinds that are made from cells once these are found."""
+        return [kind for kind in self.kinds if kind in OF_CELLS]
 
 
 @dataclass(eq=False)
@@ -130,13 +145,14 @@ class FilePredictor:
             large = is_in_folder(split_number(file)[0]) or self._is_large(image)
             if large and not self.by_steps:
                 return
-            if stored := self._stored(file, kinds, made):
-                cells = yield from self._of_cells(file, image, *stored, kinds, made)
+            wanted = _Wanted(file, image, kinds, made)
+            if stored := self._stored(wanted):
+                cells = yield from self._of_cells(wanted, *stored)
             else:
                 if not large:  # else it is checked window by window
                     check_finite(self._seen(image))
                 predict_image = self._on_disk if large else self._in_memory
-                cells = yield from predict_image(file, image, kinds, made)
+                cells = yield from predict_image(wanted)
                 for kind in kinds:
                     self.folder.remove_other(file, kind, large=large)
                 # of a run that was killed, when the image was larger
@@ -199,47 +215,42 @@ class FilePredictor:
         """Whether cells of an image are followed through time."""
         return self.segmentation.track and image.size("t") > 1
 
-    def _stored(
-        self, file: Path, kinds: Sequence[str], made: Provenance
-    ) -> tuple[Image, Image] | None:
+    def _stored(self, wanted: _Wanted) -> tuple[Image, Image] | None:
         """Return existing cells and probabilities if only results of cells are missing.
 
         Then the network need not run.
         """
-        if any(kind not in OF_CELLS for kind in kinds):
+        if len(wanted.of_cells) < len(wanted.kinds):
             return None
-        cells = self.folder.there(file, "instances", made)
-        probabilities = self.folder.there(file, "probabilities", made)
+        cells, probabilities = (
+            self.folder.there(wanted.file, kind, wanted.made)
+            for kind in ("instances", "probabilities")
+        )
         if cells is None or probabilities is None:
             return None
         return read_labels(cells), read_image(probabilities)
 
-    def _on_disk(
-        self,
-        file: Path,
-        image: Image,
-        kinds: tuple[str, ...],
-        made: Provenance,
-    ) -> Generator[Event, None, int]:
+    def _on_disk(self, wanted: _Wanted) -> Generator[Event, None, int]:
         """Predict an image into OME-Zarrs, however large; return the cells."""
+        file, made = wanted.file, wanted.made
         made_from = {
             "result": asdict(made),
             "tile": self.settings.tile,
-            "axes": image.axes,
+            "axes": wanted.image.axes,
             "sizes": asdict(self.sizes),
             "steps": 2,  # version of the recorded steps
         }
         targets = {
             kind: self.folder.target(file, kind, large=True)
-            for kind in kinds
+            for kind in wanted.kinds
             if kind not in OF_CELLS
         }
-        others = [kind for kind in kinds if kind in OF_CELLS]
+        others = wanted.of_cells
         with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
             executor = None if self.pool is None else self.pool.executor(work)
             prediction = BlockPrediction(
                 self.network,
-                self._seen(image),
+                self._seen(wanted.image),
                 self.settings,
                 self.segmentation,
                 self.card.cell_classes,
@@ -252,21 +263,27 @@ class FilePredictor:
             prediction.check_pieces()
             if self.pool is not None and executor is not None:
                 prediction.tile = self.pool.tile(prediction.block_shape)
-                executor.job = self._image_job(
-                    self.pool,
-                    file,
+                executor.job = ImageJob(
+                    absolute(file),
                     made.settings["axes"],
-                    targets,
-                    work,
+                    self.channel,
+                    self.pool.source,
+                    self.settings,
+                    self.segmentation,
+                    {kind: path.absolute() for kind, path in targets.items()},
+                    bool(others),
+                    self.sizes,
+                    work.folder.absolute(),
+                    work.run,
+                    self.pool.threads,
                     prediction.tile,
-                    cells=bool(others),
                 )
             cells = yield from prediction.events()
             problem = None
             if others:
                 found = prediction.found("instances"), prediction.found("probabilities")
                 try:
-                    yield from self._of_cells(file, image, *found, others, made)
+                    yield from self._of_cells(wanted, *found)
                 except ValueError as error:
                     problem = error  # the arrays are complete
             prediction.publish()
@@ -274,63 +291,23 @@ class FilePredictor:
             raise problem
         return cells
 
-    def _image_job(
-        self,
-        pool: Pool,
-        file: Path,
-        axes: str,
-        targets: Mapping[str, Path],
-        work: ResumableOutput,
-        tile: tuple[int, ...],
-        *,
-        cells: bool,
-    ) -> ImageJob:
-        """Return what workers of a pool need to know for the steps of one image."""
-        return ImageJob(
-            absolute(file),
-            axes,
-            self.channel,
-            pool.source,
-            self.settings,
-            self.segmentation,
-            {kind: path.absolute() for kind, path in targets.items()},
-            cells,
-            self.sizes,
-            work.folder.absolute(),
-            work.run,
-            pool.threads,
-            tile,
-        )
-
-    def _in_memory(
-        self,
-        file: Path,
-        image: Image,
-        kinds: tuple[str, ...],
-        made: Provenance,
-    ) -> Generator[Event, None, int]:
+    def _in_memory(self, wanted: _Wanted) -> Generator[Event, None, int]:
         """Predict an image whose outputs fit into memory; return the cells."""
         found: Image | None = None
-        seen = self._seen(image)
+        seen = self._seen(wanted.image)
         for event in predict(self.network, seen, settings=self.settings):
             if isinstance(event, PredictionFinished):
-                found = Image(event.probabilities, event.axes, image.known_um)
+                found = Image(event.probabilities, event.axes, wanted.image.known_um)
                 event = replace(event, probabilities=None)
             yield event
         if found is None:
             raise RuntimeError("prediction ended without a result")
-        return (yield from self._write(file, image, found, kinds, made))
+        return (yield from self._write(wanted, found))
 
-    def _write(
-        self,
-        file: Path,
-        image: Image,
-        found: Image,
-        kinds: tuple[str, ...],
-        made: Provenance,
-    ) -> Generator[Event, None, int]:
+    def _write(self, wanted: _Wanted, found: Image) -> Generator[Event, None, int]:
         """Write the outputs; return the number of cells."""
-        spacing = found.known_um
+        file, image, made = wanted.file, wanted.image, wanted.made
+        kinds, spacing = wanted.kinds, found.known_um
         for kind, write in _OF_NETWORK.items():
             if kind in kinds:
                 target = self.folder.ready_target(file, kind)
@@ -345,8 +322,7 @@ class FilePredictor:
             )
             target = self.folder.ready_target(file, "classes")
             write_labels(target, classes, axes, spacing, made)
-        others = [kind for kind in kinds if kind in OF_CELLS]
-        if not others and "instances" not in kinds:
+        if not wanted.of_cells and "instances" not in kinds:
             return 0
         cells = segment_image(
             found, ndim, segmentation, cell_classes=self.card.cell_classes
@@ -354,25 +330,19 @@ class FilePredictor:
         if "instances" in kinds:
             target = self.folder.ready_target(file, "instances")
             write_labels(target, cells, axes, spacing, made)
-        if others:
+        if wanted.of_cells:
             named = Image(cells, axes, spacing, image.name)
-            yield from self._of_cells(file, image, named, found, others, made)
+            yield from self._of_cells(wanted, named, found)
         return _count(cells, axes, tracked=self._tracks(image))
 
     def _of_cells(
-        self,
-        file: Path,
-        image: Image,
-        cells: Image,
-        probabilities: Image,
-        kinds: Sequence[str],
-        made: Provenance,
+        self, wanted: _Wanted, cells: Image, probabilities: Image
     ) -> Generator[BlockDone, None, int]:
         """Write the results of cells; return the number of cells.
 
         A ValueError says what a format cannot hold; all other files are written.
         """
-        classes = self.card.classes
+        image, kinds, classes = wanted.image, wanted.of_cells, self.card.classes
         fields = cells.size("t")  # a stack is measured as a volume
         measured = TABLE in kinds or any(
             FORMATS[kind].table for kind in kinds if kind in FORMATS
@@ -394,7 +364,7 @@ class FilePredictor:
         problems = []
         for number, kind in enumerate(kinds, start=1):
             try:
-                with self.folder.placed(file, kind, made) as path:
+                with self.folder.placed(wanted.file, kind, wanted.made) as path:
                     if kind == TABLE:
                         write_table(path, with_object_ids(table, objects))
                     elif kind == POINTS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event as Flag
 from threading import Thread
 from time import monotonic
@@ -14,7 +14,7 @@ from napari_unet.core.remote_messages import Ask, End
 from napari_unet.io.ssh import RemoteConnection, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from napari_unet.core.events import Event
@@ -101,21 +101,19 @@ def remote_events(
     yield from _Watch(job, bundle, wanted, say, begun).events()
 
 
+@dataclass(slots=True, eq=False)
 class _Watch:
     """One call of `remote_events`."""
 
-    def __init__(
-        self,
-        job: RemoteJob,
-        bundle: Path | None,
-        wanted: Callable[[], Order],
-        say: Callable[[str], None],
-        begun: Callable[[], None],
-    ) -> None:
-        self._job, self._bundle = job, bundle
-        self._wanted, self._say, self._begun = wanted, say, begun
-        self._is_there, self._seen, self._left = False, 0, False
-        self._tries = iter(_TRIES)
+    _job: RemoteJob
+    _bundle: Path | None
+    _wanted: Callable[[], Order]
+    _say: Callable[[str], None]
+    _begun: Callable[[], None]
+    _is_there: bool = False
+    _seen: int = 0
+    _left: bool = False
+    _tries: Iterator[float] = field(default_factory=lambda: iter(_TRIES))
 
     def events(self) -> Generator[Event | None, None, None]:
         """Follow the job through all its connections."""
@@ -137,7 +135,11 @@ class _Watch:
         connection = RemoteConnection(job.run.where, job.place)
         try:
             yield from connection.greet()
-            self._say(_presented(connection))
+            hello = connection.hello
+            self._say(
+                f"{hello.host}: napari-unet {hello.version}, {hello.device}, "
+                f"{hello.free / 1e9:.0f} GB of disk free."
+            )
             bundle = None if self._is_there else self._bundle
             yield from _begun(connection, job, bundle, self._seen)
             if not self._is_there:
@@ -189,14 +191,6 @@ def _followed(
         yield from _events(connection, job)
     finally:
         over.set()
-
-
-def _presented(connection: RemoteConnection) -> str:
-    hello = connection.hello
-    return (
-        f"{hello.host}: napari-unet {hello.version}, {hello.device}, "
-        f"{hello.free / 1e9:.0f} GB of disk free."
-    )
 
 
 def _begun(

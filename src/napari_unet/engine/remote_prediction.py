@@ -14,7 +14,7 @@ from napari_unet.engine.batch_prediction import conclude
 from napari_unet.engine.file_problem import problem_of
 from napari_unet.engine.remote_job import RemoteError, RemoteJob, remote_events
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
-from napari_unet.io.atomic import atomic, make_folder, remove
+from napari_unet.io.atomic import make_folder, remove, write_text
 from napari_unet.io.bundle import write_images
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import read_image, read_input
@@ -79,32 +79,28 @@ class RemotePredictor:
         files = distinct_files(files)
         self.folder.check_targets(files)
         with self.folder.claimed(self.basis.makes(axes)):
-            run = _Run(self, list(files), axes, wanted, say, overwrite=overwrite)
+            run = _Run(self, list(files), axes, wanted, say, overwrite)
             yield from run.events()
             basis = replace(self.basis, settings=run.settings)
             conclude(self.folder, basis, files, axes, complete=not run.failed)
 
 
+@dataclass(eq=False)
 class _Run:
     """One call of `RemotePredictor.predict_files`."""
 
-    def __init__(
-        self,
-        predictor: RemotePredictor,
-        files: list[Path],
-        axes: str | None,
-        wanted: Callable[[], Order],
-        say: Callable[[str], None],
-        *,
-        overwrite: bool,
-    ) -> None:
-        self._of, self._files, self._axes = predictor, files, axes
-        self._wanted, self._say, self._overwrite = wanted, say, overwrite
-        self._note = predictor.folder.folder / UNFINISHED / NOTE
+    _of: RemotePredictor
+    _files: list[Path]
+    _axes: str | None
+    _wanted: Callable[[], Order]
+    _say: Callable[[str], None]
+    _overwrite: bool
+
+    def __post_init__(self) -> None:
+        self._note = self._of.folder.folder / UNFINISHED / NOTE
         self._kinds: dict[Path, tuple[str, ...]] = {}
-        self._over = 0
-        self.failed = 0
-        self.settings = predictor.basis.settings
+        self._over = self.failed = 0
+        self.settings = self._of.basis.settings
 
     def events(self) -> Generator[Event | None, None, None]:
         """Predict what is not there yet."""
@@ -276,12 +272,16 @@ class _Run:
 
     def _keep(self, note: RemoteNote) -> None:
         self._of.is_there = True
-        with atomic(self._note) as temporary:
-            temporary.write_text(note.model_dump_json(), encoding="utf-8")
+        write_text(self._note, note.model_dump_json())
 
 
 def _name_in(event: Event | None) -> str:
     """Return the name of the image that an event is about, as it was sent."""
     if not isinstance(event, FileBegun | FilePredicted):
         return ""
-    return image_name(event.path.replace("\\", "/").rsplit("/", 1)[-1])
+    return sent_name(event.path)
+
+
+def sent_name(path: str) -> str:
+    """Return the name of an image by its path on a computer of any system."""
+    return image_name(path.replace("\\", "/").rsplit("/", 1)[-1])

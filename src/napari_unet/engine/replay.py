@@ -13,6 +13,7 @@ from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.course import Course
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.run import TrainingRun
 from napari_unet.io.learnt_data import find_file, learnt_pairs, start_of
 from napari_unet.io.model_file import load_model
@@ -56,14 +57,14 @@ def replay(
     pairs, corrections = learnt_pairs(folder, record, images)
     torch.set_num_threads(record.threads)
     start = start_of(folder, record)
-    where = device or card.device
+    options = RunOptions(start, device=device or card.device)
 
-    def begin(pairs: Any, settings: Any, **rest: Any) -> TrainingRun:
+    def begin(
+        pairs: Any, settings: Any, options: RunOptions, **rest: Any
+    ) -> TrainingRun:
         fold: Fold | None = rest.get("fold")
         table = record.timetables[0 if fold is None else fold.number]
-        run = TrainingRun(
-            pairs, settings, start=start, device=where, timetable=table, **rest
-        )
+        run = TrainingRun(pairs, settings, options, timetable=table, **rest)
         for _ in run.prepare():
             pass
         _check_unchanged(run, record)
@@ -71,10 +72,9 @@ def replay(
 
     job: TrainingRun | Course
     if card.members == 1:
-        job = begin(pairs, card.training)
+        job = begin(pairs, card.training, options)
     else:
-        kept = None if start is None else start.card
-        job = Course(begin, lambda _: pairs, card.training, start=kept, device=where)
+        job = Course(lambda _: pairs, card.training, options, begin=begin)
         for _ in job.prepare():
             pass
     waiting = list(corrections)

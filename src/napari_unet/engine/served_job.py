@@ -29,7 +29,7 @@ from napari_unet import __version__
 from napari_unet.core.event_codec import encode, from_line, to_line
 from napari_unet.core.events import Notice
 from napari_unet.core.remote_messages import End, File, Hello
-from napari_unet.io.atomic import STRAY_S, atomic, remove, remove_strays
+from napari_unet.io.atomic import STRAY_S, atomic, remove, remove_strays, write_text
 from napari_unet.io.bundle import Bundle
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.model_file import checkpoint_of, load_checkpoint, save_model
@@ -37,6 +37,7 @@ from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import private_folder, read_json
 from napari_unet.io.remote_results import pack_results
+from napari_unet.io.ssh import receive_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,8 +54,6 @@ _LOOK, _ASK_QUEUE = 0.1, 10.0
 _SILENT_S = 120.0
 # Seconds that a process has to end after its last word.
 _GOODBYE = 20.0
-# Copied at once, in bytes.
-_PORTION = 2**20
 # Of what a job printed, if it says nothing else of its end.
 _LINES = 3
 # What Windows has in place of a session of its own.
@@ -97,14 +96,7 @@ def receive(ask: Ask, source: BinaryIO) -> ServedJob:
     private_folder(job.folder)
     job.forget_events()
     with atomic(job.bundle) as temporary:
-        with temporary.open("wb") as file:
-            left = ask.size
-            while left:
-                portion = source.read(min(left, _PORTION))
-                if not portion:
-                    raise EOFError("the connection ended before the bundle was here")
-                file.write(portion)
-                left -= len(portion)
+        receive_file(source, temporary, ask.size)
         Bundle(temporary).check()
     job.begin(ask)
     return job
@@ -177,8 +169,7 @@ class ServedJob:
         for pulse in self.folder.glob("pulse-*"):
             pulse.unlink(missing_ok=True)
         note = self._queue(ask.queue, command) if ask.queue else self._start(command)
-        with atomic(self.folder / "process.json") as temporary:
-            temporary.write_text(json.dumps(note), encoding="utf-8")
+        write_text(self.folder / "process.json", json.dumps(note))
 
     def forget_events(self) -> None:
         """Have none that were before."""
@@ -186,8 +177,7 @@ class ServedJob:
 
     def order(self, order: Order) -> None:
         """Tell it what to do; to be cancelled, one is taken out of its queue."""
-        with atomic(self.folder / "orders") as temporary:
-            temporary.write_text(order, encoding="ascii")
+        write_text(self.folder / "orders", order)
         slurm = self._note().get("slurm")
         if order == "cancel" and slurm and not self._events.exists():
             subprocess.run(["scancel", str(slurm)], check=False)

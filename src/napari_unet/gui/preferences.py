@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from napari_unet import DISTRIBUTION
 from napari_unet.core.settings import explain
 from napari_unet.gui.notifications import notify
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.records import parse
 from napari_unet.session.preferences import Preferences
 
@@ -50,8 +50,7 @@ def keep(name: str, value: bool, path: Path = _FILE) -> None:
     kept = load_preferences(path).replace(**{name: value})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as temporary:
-            temporary.write_text(kept.model_dump_json(indent=1), encoding="utf-8")
+        write_text(path, kept.model_dump_json(indent=1))
     except OSError as error:
         notify("warning", str(error))
 

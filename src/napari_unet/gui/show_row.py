@@ -10,8 +10,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QMenu, QSizePolicy, QWidget
 
 from napari_unet.gui.widgets import MARGIN, button, follow, row
+from napari_unet.io.project_record import BACKGROUND_COLOUR
 from napari_unet.session.prediction.cells_layer import OUTLINES
-from napari_unet.session.project.record import BACKGROUND_COLOUR
 
 if TYPE_CHECKING:
     from napari_unet.session.workspace import Workspace

@@ -78,6 +78,14 @@ def atomic(path: str | Path) -> Iterator[Path]:
         remove(temporary)
 
 
+def write_text(path: str | Path, text: str, *, private: bool = False) -> None:
+    """Write a text in UTF-8, `private` for this user alone; errors as `atomic`."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+        if private:
+            temporary.chmod(0o600)
+
+
 def move(source: Path, path: Path) -> None:
     """Rename a finished file or folder; an existing one is replaced.
 

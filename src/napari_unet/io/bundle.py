@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from napari_unet import __version__
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo, Index
@@ -24,7 +24,7 @@ from napari_unet.core.images.image import AXES, Image, ImageFile
 from napari_unet.core.images.image import Field as ImageField
 from napari_unet.core.images.kept_planes import KeptPlanes
 from napari_unet.core.images.normalisation import GreyScale, frame_of, measure
-from napari_unet.core.settings import Settings, explain
+from napari_unet.core.settings import Settings, validated
 from napari_unet.core.text import printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.core.training.training_settings import Training
@@ -222,13 +222,9 @@ class Bundle:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip = OwnZip(path)
-        text = self._zip.read(_RECORD, _LARGEST)
-        try:
-            self.record = BundleRecord.model_validate(parse(text, f"{path}"))
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: is damaged, or of a newer napari-unet: {explain(error)}"
-            ) from error
+        found = parse(self._zip.read(_RECORD, _LARGEST), f"{path}")
+        what = f"{path}: is damaged, or of a newer napari-unet"
+        self.record = validated(BundleRecord, found, what)
         kept = self.record
         self.images = [self._image(r, "image", k) for k, r in enumerate(kept.images)]
         self._targets = [

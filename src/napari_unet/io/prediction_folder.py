@@ -12,13 +12,13 @@ from uuid import uuid4
 
 from napari_unet.core.text import printable, sentence
 from napari_unet.io.atomic import (
-    atomic,
     check_separate,
     flush,
     make_folder,
     move,
     remove,
     remove_strays,
+    write_text,
 )
 from napari_unet.io.folder_lock import BusyError, Claim, locked
 from napari_unet.io.names import image_name, split_number
@@ -222,8 +222,8 @@ class PredictionFolder:
         if record.exists() and not _is_note(record):
             return
         text = json.dumps({"note": _NOTE, **run}, indent=2)
-        with suppress(OSError), atomic(record) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        with suppress(OSError):
+            write_text(record, text)
 
     def check_targets(self, files: Sequence[Path]) -> None:
         """Refuse to overwrite input, before anything is computed.

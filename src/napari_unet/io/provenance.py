@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 
 from napari_unet import __version__
 from napari_unet.io import ome_sets, remote
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
 from napari_unet.io.readers import catalogue
@@ -93,8 +93,7 @@ def read_provenance(path: Path) -> Provenance | None:
 def write_note(note: Path, result: Path, made: Provenance) -> None:
     """Write a note with the provenance of a result whose format cannot hold it."""
     text = json.dumps({_CONTENT: content_stamp(result), **asdict(made)}, indent=1)
-    with atomic(note) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(note, text)
 
 
 def read_note(note: Path, result: Path) -> Provenance | None:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import pip_install, reason
+from napari_unet.core.text import lacking, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -169,11 +169,8 @@ def _store(path: str | Path) -> Any:
     try:
         from obstore.store import from_url
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{url_of(path)}: to reach it needs the package obstore, which "
-            f"{pip_install('remote')} brings.",
-            name=error.name,
-        ) from error
+        what = f"{url_of(path)}: to reach it needs"
+        raise lacking(what, "obstore", "remote") from error
     url = url_of(path)
     if url.startswith("http:"):
         return from_url(url, client_options={"allow_http": True})

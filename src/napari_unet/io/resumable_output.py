@@ -28,6 +28,7 @@ from napari_unet.io.atomic import (
     move,
     remove,
     remove_at_once,
+    write_text,
 )
 from napari_unet.io.ome_zarr import (
     CHUNK,
@@ -150,8 +151,7 @@ class ResumableOutput:
             raise RunEndedError(f"{self.folder}: the run has ended.")
 
     def _write_run(self, run: str) -> None:
-        with atomic(self.folder / _RUN) as temporary:
-            temporary.write_text(run, encoding="ascii")
+        write_text(self.folder / _RUN, run)
 
     def is_done(self, step: str) -> bool:
         """Whether a step was recorded."""

@@ -17,14 +17,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import ValidationError
 
 from napari_unet.core.images.image import Field as ImageField
 from napari_unet.core.images.image import ImageFile
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import validated
 from napari_unet.core.text import encodable, printable
 from napari_unet.core.training.run_log import PackedAnnotation
-from napari_unet.io.atomic import atomic, make_folder
+from napari_unet.io.atomic import atomic, make_folder, write_text
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import SUFFIX, read_card, save_model
 from napari_unet.io.names import is_portable
@@ -154,19 +153,15 @@ def note_prediction(model: Path, predicted: PredictedRun) -> None:
     key = json.dumps([predicted.output, predicted.kinds, files])
     make_folder(folder / _PREDICTIONS)
     name = f"{sha256(key.encode()).hexdigest()[:16]}.json"
-    with atomic(folder / _PREDICTIONS / name) as temporary:
-        temporary.write_text(predicted.model_dump_json(indent=1), encoding="utf-8")
+    write_text(folder / _PREDICTIONS / name, predicted.model_dump_json(indent=1))
 
 
 def read_predictions(folder: Path) -> list[PredictedRun]:
     """Return the predictions with the model of a run; errors as of `read_run`."""
-    found = []
-    for path in sorted((folder / _PREDICTIONS).glob("*.json")):
-        try:
-            found.append(PredictedRun.model_validate(read_json(path)))
-        except ValidationError as error:
-            raise ValueError(f"{path}: is damaged: {explain(error)}") from error
-    return found
+    return [
+        validated(PredictedRun, read_json(path), f"{path}: is damaged")
+        for path in sorted((folder / _PREDICTIONS).glob("*.json"))
+    ]
 
 
 class _Writer:

@@ -1,7 +1,4 @@
-"""The training data of a project that was saved as a folder, read without napari.
-
-The full record is that of `session.project.record`; this is the part needed here.
-"""
+"""The training data of a project that was saved as a folder, read without napari."""
 
 from __future__ import annotations
 
@@ -11,28 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from napari_unet.core.annotation.annotations import (
-    UNKNOWN,
-    ClassInfo,
-    FinishedPart,
-    Index,
-)
-from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.annotation.annotations import UNKNOWN, plain_classes
 from napari_unet.core.images.array_reference import (
     AnnotationReference,
     FirstChannels,
     Stacked,
 )
 from napari_unet.core.images.image import AXES, Field, Image
-from napari_unet.core.settings import explain
 from napari_unet.core.text import printable, times
-from napari_unet.core.training.training_settings import Training
+from napari_unet.io.image_paths import resolved
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import load_model
-from napari_unet.io.names import split_number
-from napari_unet.io.records import FileName, inside, is_file_name, read_json
+from napari_unet.io.project_record import FILE_NAME, MODELS, ProjectFile, is_own
+from napari_unet.io.records import inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,51 +30,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.model import Model
-
-FILE_NAME, MODELS = "project.json", "models"
-NEWEST = 2
-"""Versions of the format up to this one are read."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Source(_Part):
-    path: str | None = None
-
-
-class _Image(_Part):
-    id: str
-    name: str
-    sources: tuple[_Source, ...]
-    axes: str
-    shape: tuple[int, ...]
-    spacing_um: tuple[float, ...] | None = None
-    samples: int | None = None
-    use_for_training: bool = True
-    class_of: dict[Index, Index] = {}
-    finished: tuple[FinishedPart, ...] = ()
-
-
-class _Project(_Part):
-    version: int
-    images: tuple[_Image, ...]
-    classes: tuple[ClassInfo, ...]
-    training: Training
-    start: str | None = None
-
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _without_colours(cls, rows: Any) -> Any:
-        return [{k: v for k, v in row.items() if k != "colour"} for row in rows]
-
-
-class _File(_Part):
-    project: _Project
-    files: dict[str, FileName] = {}
-    saved: str = ""
-    absolute: dict[str, str] = {}
+    from napari_unet.core.training.training_settings import Training
+    from napari_unet.io.project_record import ImageSource, ProjectImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +54,7 @@ class SavedProject:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        path = folder / FILE_NAME
-        found = read_json(path)
-        try:
-            if (version := found["project"]["version"]) not in range(1, NEWEST + 1):
-                raise ValueError(f"{path}: is of a newer napari-unet, found {version}.")
-            self._file = _File.model_validate(found)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: the project file is damaged.") from error
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: the project file is damaged: {explain(error)}"
-            ) from error
+        self._folder, self._file = folder, ProjectFile.read(folder)
         if not self._file.saved:
             raise ValueError(
                 f"{folder}: is being worked on in napari; save the project there, and "
@@ -132,10 +66,9 @@ class SavedProject:
         name = self._file.project.start
         if name is None:
             return None
-        folder, _, file = name.partition("/")
-        if folder != MODELS or not is_file_name(file):
+        if not is_own(name):
             raise ValueError(f"{name}: the start model is not in {self._folder}.")
-        return load_model(inside(self._folder / MODELS, file))
+        return load_model(inside(self._folder / MODELS, Path(name).name))
 
     @property
     def settings(self) -> Training:
@@ -151,21 +84,21 @@ class SavedProject:
         A ValueError or OSError says which image cannot be read.
         """
         for row in self._file.project.images:
-            if row.use_for_training and row.id in self._file.files:
-                image, known = self._image(row), self._annotation(row)
+            path = self._file.annotation(self._folder, row.id)
+            if row.use_for_training and path is not None:
+                image, known = self._image(row), self._annotation(row, path)
                 for field in image.fields(ndim):
                     found = known.field(field.t, field.z)
                     if (found.labels != UNKNOWN).any() or found.finished is not None:
                         yield field, found
 
-    def _annotation(self, row: _Image) -> AnnotationReference:
-        path = inside(self._folder, self._file.files[row.id])
-        sizes = axis_sizes(row.axes, row.shape)
-        held: Any = _Held(read_annotation(path, sizes, printable(row.name)))
-        classes = self._file.project.classes
+    def _annotation(self, row: ProjectImage, path: Path) -> AnnotationReference:
+        held: Any = _Held(read_annotation(path, row.sizes, printable(row.name)))
+        classes = plain_classes(self._file.project.classes)
         return AnnotationReference(held, "tzyx", classes, row.class_of, row.finished)
 
-    def _image(self, row: _Image) -> Image:
+    def _image(self, row: ProjectImage) -> Image:
+        row = resolved(row, self._folder, self._file.absolute)
         parts = [self._read(row, source) for source in row.sources]
         image = parts[0]
         if len(parts) > 1:
@@ -177,31 +110,18 @@ class SavedProject:
         known = row.spacing_um or image.known_um
         return replace(image, name=row.name, spacing_um=known, yx_um=None)
 
-    def _read(self, row: _Image, source: _Source) -> Image:
+    def _read(self, row: ProjectImage, source: ImageSource) -> Image:
         name = printable(row.name)
         if source.path is None:
             raise ValueError(f"{name}: has no file; save it, and open that in napari.")
-        path, wanted = self._found(source.path), axis_sizes(row.axes, row.shape)
         for axes in (None, row.axes):
-            image = read_image(path, axes)
-            if all(image.size(a) == wanted[a] for a in "tzyx"):
+            image = read_image(source.path, axes)
+            if all(image.size(a) == row.sizes[a] for a in "tzyx"):
                 return image
         raise ValueError(
-            f"{path}: has the shape {image.data.shape} ({image.axes}), the image "
-            f"{name} of the project {row.shape} ({row.axes})."
+            f"{source.path}: has the shape {image.data.shape} ({image.axes}), the "
+            f"image {name} of the project {row.shape} ({row.axes})."
         )
-
-    def _found(self, path: str) -> str:
-        """Return the path of a file: as saved, beside the project, or as it was."""
-        if "://" in path:
-            return path
-        as_saved = (self._folder / path).resolve()
-        beside = self._folder.resolve() / as_saved.name
-        before = Path(self._file.absolute.get(path, path))
-        for there in (as_saved, beside, before):
-            if split_number(there)[0].exists():
-                return str(there)
-        return str(as_saved)
 
 
 def read_annotation(

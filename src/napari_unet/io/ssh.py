@@ -227,14 +227,8 @@ class RemoteConnection:
         if file.size > _LARGEST:
             raise ValueError(f"a file of {file.size} bytes")
         path = self._place(file)
-        with atomic(path) as temporary, temporary.open("wb") as target:
-            left = file.size
-            while left:
-                portion = self._out.read(min(left, _PORTION))
-                if not portion:
-                    raise EOFError
-                target.write(portion)
-                left -= len(portion)
+        with atomic(path) as temporary:
+            receive_file(self._out, temporary, file.size)
 
     def _keep_lines(self) -> None:
         if self._process.stderr is not None:
@@ -260,6 +254,17 @@ class RemoteConnection:
                 f"{self._host} works in a terminal without asking for a password."
             )
         return ConnectionError(f"the connection to {self._host} has ended{told}.")
+
+
+def receive_file(source: BinaryIO, path: Path, size: int) -> None:
+    """Write so many bytes of a stream into a file; EOFError if it ends before."""
+    with path.open("wb") as file:
+        while size:
+            portion = source.read(min(size, _PORTION))
+            if not portion:
+                raise EOFError("the connection ended before a file was here")
+            file.write(portion)
+            size -= len(portion)
 
 
 def _quoted(program: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from napari_unet import __version__
 from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.model import ModelCard
-from napari_unet.core.settings import Prediction, Segmentation, Settings, explain
+from napari_unet.core.settings import Prediction, Segmentation, Settings, validated
 from napari_unet.core.training.run_log import Timetable
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.model_file import SUFFIX
 from napari_unet.io.records import FileName, inside, read_json
 
@@ -106,8 +106,7 @@ def run_folder_of(model: Path) -> Path:
 
 def write_record(folder: Path, record: TrainedRun) -> None:
     """Write the record of a run into its folder."""
-    with atomic(folder / RECORD) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    write_text(folder / RECORD, record.model_dump_json(indent=1))
 
 
 def read_run(folder: Path) -> TrainedRun:
@@ -121,16 +120,13 @@ def read_run(folder: Path) -> TrainedRun:
         It is damaged, or of a newer napari-unet; one sentence.
     """
     try:
-        return TrainedRun.model_validate(read_json(inside(folder, RECORD)))
+        found = read_json(inside(folder, RECORD))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{folder}: is not the folder of a run, which has a {RECORD} in it."
         ) from None
-    except ValidationError as error:
-        raise ValueError(
-            f"{folder / RECORD}: is damaged, or of a newer napari-unet: "
-            f"{explain(error)}"
-        ) from error
+    what = f"{folder / RECORD}: is damaged, or of a newer napari-unet"
+    return validated(TrainedRun, found, what)
 
 
 def annotation_file(image: int) -> str:

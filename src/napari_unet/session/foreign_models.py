@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from napari_unet.core.messages import Failed
     from napari_unet.core.publication import Publication
     from napari_unet.session.models import ModelList
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Only the worker knows the formats. What looks like one of them by its name ...
 _ENDS = (".modeldef.h5", ".caffemodel.h5", ".pth", ".pt", ".torchscript", ".onnx")
@@ -58,13 +58,12 @@ class ForeignModels:
     written, empty until `ask_formats` was answered.
     """
 
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
     changed = Signal()
     """It began or ended, or the formats are known."""
 
-    def __init__(self, store: ProjectStore, worker: Worker, models: ModelList) -> None:
-        self._store, self._worker, self._models = store, worker, models
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._store, self._worker, self._models = session.store, session.worker, models
+        self.message = session.message
         self._handle: Handle | None = None
         self._source = Path()  # the last one that was imported
         self.status = ""

@@ -32,6 +32,7 @@ from napari_unet.session.prediction.denoising import Denoiser
 from napari_unet.session.project.recovery import default_root, recent_projects
 from napari_unet.session.project.store import ProjectStore
 from napari_unet.session.scratch import Scratch
+from napari_unet.session.session import Session
 from napari_unet.session.showing import Showing
 from napari_unet.session.training.control import TrainingControl
 from napari_unet.session.training.runs import RunList
@@ -45,9 +46,9 @@ if TYPE_CHECKING:
     from napari.layers import Layer
 
     from napari_unet.core.events import ModelSaved
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.future import Post
     from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.recovery import RecentProject
     from napari_unet.session.worker.client import Handle
 
@@ -195,23 +196,12 @@ class Workspace:
         """Use other preferences from the next job on."""
         if preferences.show_guide != self.preferences.show_guide:
             self.guide.set_shown(preferences.show_guide)
+        switched = preferences.learn_corrections != self.learning.enabled
         self.preferences = preferences
         self.store.autosave_seconds = preferences.autosave_seconds
-        training, prediction, models = self.training, self.prediction, self.models
-        offers, denoiser = training.offers, self.denoiser
-        for control in (
-            training,
-            training.preview,
-            training.automatic,
-            offers,
-            prediction,
-            prediction.starter_choice,
-            denoiser,
-            self.suggesting,
-            models,
-        ):
-            control.preferences = preferences
-        self.learning.set_preferences(preferences)
+        self.session.preferences = self.models.preferences = preferences
+        if switched:
+            self.learning.switched()
         self.models.refresh()
 
     def free_memory(self) -> None:
@@ -249,89 +239,41 @@ class Workspace:
         """Make what works with a project, each after what it uses."""
         self.store = store
         store.autosave_seconds = self.preferences.autosave_seconds
-        self._make_image_controls()
-        self._make_prediction_controls()
-        self._make_training_controls()
+        self._make_session()
+        self._make_controls()
         self._make_views()
         self._connect_controls()
 
-    def _make_image_controls(self) -> None:
+    def _make_session(self) -> None:
         viewer, store = self.viewer, self.store
         self.sharing = SharedArrays(self.scratch, self._post)
         self.images = ImageList(viewer, store, self.sharing, self.files)
         self.annotating = Annotating(viewer, store, self.images, self._post)
         self.orphans = Orphans(viewer, store, self.images)
-        self.overlay = WeightOverlay(
-            viewer, store, self.images, self.annotating, self.worker, self.scratch
-        )
-
-    def _make_prediction_controls(self) -> None:
-        viewer, store, worker = self.viewer, self.store, self.worker
-        preferences = self.preferences
-        self.models = ModelList(store, preferences, pretrained_models())
-        self.foreign_models = ForeignModels(store, worker, self.models)
-        self.suggesting = Suggesting(
+        self.session = Session(
             viewer,
             store,
             self.images,
             self.annotating,
-            self.models,
-            worker,
-            preferences,
+            self.worker,
+            self.scratch,
             self._post,
+            self.preferences,
         )
+
+    def _make_controls(self) -> None:
+        session, store = self.session, self.store
+        self.overlay = WeightOverlay(session)
+        models = self.models = ModelList(store, self.preferences, pretrained_models())
+        self.foreign_models = ForeignModels(session, models)
+        self.suggesting = Suggesting(session, models)
         self.runs = RunList(store)
-        self.prediction = PredictionControl(
-            viewer,
-            store,
-            self.images,
-            worker,
-            self.models,
-            self.scratch,
-            preferences,
-            self.prediction_place,
-        )
-        self.editor = CellEditor(
-            viewer,
-            store,
-            self.images,
-            self.annotating,
-            self.prediction,
-            self._post,
-        )
-        self.denoiser = Denoiser(
-            viewer,
-            store,
-            self.images,
-            worker,
-            self.models,
-            self.prediction.targets,
-            self.scratch,
-            preferences,
-        )
-
-    def _make_training_controls(self) -> None:
-        self.training = TrainingControl(
-            self.viewer,
-            self.store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.scratch,
-            self.preferences,
-            self.place,
-        )
-        self.learning = CorrectionLearning(
-            self.viewer,
-            self.store,
-            self.images,
-            self.annotating,
-            self.worker,
-            self.models,
-            self.prediction,
-            self.training,
-            self.preferences,
-        )
+        prediction = PredictionControl(session, models, self.prediction_place)
+        self.prediction = prediction
+        self.editor = CellEditor(session, prediction)
+        self.denoiser = Denoiser(session, models, prediction.targets)
+        self.training = TrainingControl(session, self.place)
+        self.learning = CorrectionLearning(session, models, prediction, self.training)
 
     def _make_views(self) -> None:
         images, training, prediction = self.images, self.training, self.prediction
@@ -344,20 +286,9 @@ class Workspace:
         )
 
     def _connect_controls(self) -> None:
-        for control in (
-            self.images,
-            self.annotating,
-            self.training,
-            self.prediction,
-            self.learning,
-            self.foreign_models,
-            self.denoiser,
-            self.overlay,
-            self.editor,
-        ):
-            forward_signal(control.message, self.message)
         # that pixels cannot be copied is reported by the control that needs them
-        forward_signal(self.suggesting.failed, self.message, "warning")
+        for source in (self.images, self.annotating, self.session):
+            forward_signal(source.message, self.message)
         forward_signal(self.store.save_failed, self.message, "error")
         forward_signal(self.store.opening_notes, self.message, "warning")
         forward_signal(self.guide.skipped, self.guide_skipped)

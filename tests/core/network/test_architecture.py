@@ -11,7 +11,7 @@ from napari_unet.core.network.architecture import (
 )
 from napari_unet.core.network.choice import Choice
 from napari_unet.core.network.nnunet import nnunet, resenc
-from napari_unet.core.network.published import unet3d
+from published_networks import unet3d
 
 
 def test_the_paper_takes_572_and_gives_388() -> None:

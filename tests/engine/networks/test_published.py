@@ -14,15 +14,15 @@ from engine.networks.transfer_helpers import (
     randomised,
     with_weights_of,
 )
-from napari_unet.core.network.published import (
+from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.network import count_weights
+from published_networks import (
     cell_net_2019,
     milesial,
     release_2015,
     tf_unet,
     zhixuhao,
 )
-from napari_unet.engine.network.layered import LayeredNetwork
-from napari_unet.engine.network.network import count_weights
 
 if TYPE_CHECKING:
     from torch import Tensor

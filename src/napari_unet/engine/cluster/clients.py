@@ -23,7 +23,7 @@ from distributed.comm import connect
 from distributed.system import MEMORY_LIMIT
 
 from napari_unet.core.cluster import QUEUES
-from napari_unet.core.text import pip_install, reason
+from napari_unet.core.text import lacking, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -323,7 +323,7 @@ def queue_options(kind: str, given: Mapping[str, Any]) -> dict[str, Any]:
         arguments += ["--lifetime", f"{seconds - _BEFORE_END_S}s"]
         arguments += ["--lifetime-stagger", f"{_STAGGER_S}s"]
     options["worker_extra_args"] = arguments
-    if "security" not in options and _has_certificates():
+    if "security" not in options and find_spec("cryptography") is not None:
         options |= {"security": True, "protocol": "tls://"}
     return options
 
@@ -345,16 +345,8 @@ def _seconds(walltime: str, kind: str) -> int:
     return seconds + 86400 * (int(days) if days.isdecimal() else 0)
 
 
-def _has_certificates() -> bool:
-    return find_spec("cryptography") is not None
-
-
 def _class(module: str, name: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "queues need the package dask-jobqueue, which "
-            f"{pip_install('cluster')} brings.",
-            name=error.name,
-        ) from error
+        raise lacking("queues need", "dask-jobqueue", "cluster") from error

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from queue import Empty, SimpleQueue
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from distributed import KilledWorker
 
 from napari_unet.core.events import FileBegun, FilePredicted, FileWaits, Waits
-from napari_unet.engine.cluster.executor import (
-    UsualTimes,
-    check_scheduler,
-    others_than,
-)
+from napari_unet.engine.cluster.in_flight import InFlight, Piece
 from napari_unet.engine.cluster.worker import run_file
 from napari_unet.engine.file_problem import problem_of
 from napari_unet.io.atomic import remove
@@ -30,8 +25,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.engine.cluster.jobs import FilesJob
 
-_AHEAD = 2  # for each thread of a worker
-_END_S, _POLL_S = 30.0, 0.2  # as in `executor`
+_PAUSE_S = 0.2  # where only files are left on which others work
 # After so long Dask sends elsewhere what a worker has of which nothing is heard.
 _SILENT_S = 300.0
 
@@ -76,7 +70,7 @@ def predict_on_workers(
                     outcome.failed += event.problem is not None
                 yield event
     finally:
-        sending.stop()
+        sending.flight.stop(lambda: remove(job.claim))
     return outcome
 
 
@@ -91,13 +85,11 @@ def _events(file: Path, found: tuple[Event, ...] | Exception) -> Sequence[Event]
 
 
 @dataclass(eq=False, slots=True)
-class _SentFile:
+class _SentFile(Piece):
     """A file that was sent, perhaps to several workers."""
 
     number: int
     file: Path
-    began: float
-    futures: dict[str, Future] = field(default_factory=dict)
 
 
 class _Files:
@@ -108,76 +100,67 @@ class _Files:
     ) -> None:
         self._client = client
         self._job = job
+        self.flight = InFlight[_SentFile](client)
         self._left = deque(files)
-        self._sent: dict[str, _SentFile] = {}
-        self._back: SimpleQueue[Future] = SimpleQueue()
         self._ended_workers: set[int] = set()  # numbers of files
         # numbers of files that a worker which hangs may have locked
         self._again: set[int] = set()
         self._put_off = 0  # in succession, as other processes work on them
-        self._usual = UsualTimes()
 
     def ended(self) -> Iterator[tuple[int, Path, Any]]:
         """Send files; yield each with its result or error.
 
         Now and then one comes with None, as a point to cancel at.
         """
-        while self._left or self._sent:
+        while self._left or self.flight:
             self._top_up()
-            self._duplicate_slow()
-            future = self._next()
-            if future is None:
-                each = next(iter(self._sent.values()))
+            # both write the same, each result as a whole
+            self.flight.duplicate_slow(lambda _: "file", self._send_elsewhere)
+            ended = self.flight.ended()
+            if not ended:
+                each = self.flight.pieces[0]
                 yield each.number, each.file, None
-                continue
-            check_scheduler(future)
-            each = self._take(future)
-            number, file, took = each.number, each.file, monotonic() - each.began
-            if future.status == "lost":
-                self._again.add(number)
-                self._left.append((number, file))  # with its worker
-                continue
-            error = future.exception() if future.status == "error" else None
-            if isinstance(error, KilledWorker) and number not in self._ended_workers:
+            for future in ended:
+                if (sent := self.flight.take(future)) is None:
+                    continue
+                found = self._result(sent, future)
+                if found is not None:
+                    yield sent.number, sent.file, found
+
+    def _result(self, each: _SentFile, future: Future) -> Any:
+        """Return the result or error of a file; None if it is to be sent again."""
+        number, file = each.number, each.file
+        error = future.exception() if future.status == "error" else None
+        killed = isinstance(error, KilledWorker) and number not in self._ended_workers
+        if killed or future.status == "lost":
+            if killed:
                 # another one on the same worker may have ended it
                 self._ended_workers.add(number)
-                self._again.add(number)
-                self._left.append((number, file))
-                continue
-            if isinstance(error, RunEndedError):
-                raise OSError(str(error))  # its worker does not see the folder
-            if error is not None and not isinstance(
-                error, ValueError | OSError | MemoryError | KilledWorker
-            ):
-                raise error
-            found = future.result() if error is None else error
-            self._put_off = self._put_off + 1 if found == "busy" else 0
-            if found == "busy":
-                if took > _SILENT_S:
-                    self._again.add(number)  # what Dask itself sent a second time
-                self._left.append((number, file))
-                if self._put_off >= len(self._left) + len(self._sent):
-                    self._put_off = 0
-                    sleep(_POLL_S)  # only such are left
-            else:
-                self._usual.add("file", took)
-            yield number, file, found
-
-    def stop(self) -> None:
-        """Make workers stop, and wait a while until they have."""
-        if not self._sent:
-            return
-        remove(self._job.claim)
-        until = monotonic() + _END_S
-        while self._sent and monotonic() < until:
-            future = self._next()
-            if future is not None:
-                self._sent.pop(future.key).futures.pop(future.key)
-        self._client.cancel([each.futures[key] for key, each in self._sent.items()])
+            self._again.add(number)
+            self._left.append((number, file))
+            return None
+        if isinstance(error, RunEndedError):
+            raise OSError(str(error))  # its worker does not see the folder
+        if error is not None and not isinstance(
+            error, ValueError | OSError | MemoryError | KilledWorker
+        ):
+            raise error
+        found = future.result() if error is None else error
+        if found != "busy":
+            self._put_off = 0
+            self.flight.note_time("file", each)
+            return found
+        if self.flight.clock() - each.began > _SILENT_S:
+            self._again.add(number)  # what Dask itself sent a second time
+        self._left.append((number, file))
+        self._put_off += 1
+        if self._put_off >= len(self._left) + len(self.flight):
+            self._put_off = 0
+            sleep(_PAUSE_S)  # only such are left
+        return found
 
     def _top_up(self) -> None:
-        width = _AHEAD * max(sum(self._client.nthreads().values()), 1)
-        room = width - len(set(map(id, self._sent.values())))
+        room = self.flight.width - len(self.flight)
         batch = [self._left.popleft() for _ in range(min(room, len(self._left)))]
         if not batch:
             return
@@ -190,44 +173,9 @@ class _Files:
             retries=0,
         )
         for (number, file), future in zip(batch, futures, strict=True):
-            self._follow(_SentFile(number, file, monotonic()), future)
+            self.flight.follow(_SentFile(number, file), future)
 
-    def _duplicate_slow(self) -> None:
-        """Send files that take much longer than usual to another worker too.
-
-        Both write the same, each result as a whole; which ends first is taken.
-        """
-        for each in {id(one): one for one in self._sent.values()}.values():
-            sent = len(each.futures)
-            if not self._usual.hangs("file", monotonic() - each.began, sent):
-                continue
-            if others := others_than(self._client, each.futures):
-                future = self._client.submit(
-                    run_file,
-                    each.file,
-                    True,
-                    job=self._job,
-                    workers=others,
-                    pure=False,
-                )
-                self._follow(each, future)
-
-    def _follow(self, each: _SentFile, future: Future) -> None:
-        self._sent[future.key], each.futures[future.key] = each, future
-        future.add_done_callback(self._back.put)
-
-    def _take(self, future: Future) -> _SentFile:
-        """Return the file that ended; its duplicates are cancelled."""
-        each = self._sent[future.key]
-        for key, other in each.futures.items():
-            del self._sent[key]
-            if key != future.key:
-                self._client.cancel([other])
-        return each
-
-    def _next(self) -> Future | None:
-        try:
-            future = self._back.get(timeout=_POLL_S)
-        except Empty:
-            return None
-        return future if future.key in self._sent else None
+    def _send_elsewhere(self, late: _SentFile, workers: list[str]) -> Future:
+        return self._client.submit(
+            run_file, late.file, True, job=self._job, workers=workers, pure=False
+        )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_unet.core.text import pip_install
+from napari_unet.core.text import lacking
 from napari_unet.io.atomic import check_separate
 from napari_unet.io.model_file import (
     SUFFIX,
@@ -56,10 +56,7 @@ class ModelFormat:
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
         if self.package is not None and find_spec(self.package) is None:
-            raise ModuleNotFoundError(
-                f"{self.title} needs the package {self.package}, which "
-                f"{pip_install(self.extra)} brings."
-            )
+            raise lacking(f"{self.title} needs", self.package, self.extra)
 
     def may_be(self, path: Path) -> bool:
         """Whether the name fits; then `recognises` looks inside."""

@@ -16,7 +16,7 @@ import torch
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.network.blended import geometry_of
 from napari_unet.core.network.opaque import Opaque
-from napari_unet.core.text import pip_install
+from napari_unet.core.text import lacking
 from napari_unet.engine.model_formats.plain_form import SameSize
 from napari_unet.engine.model_formats.single_files import CARD
 
@@ -72,10 +72,7 @@ def onnx(network: Network, example: Tensor, card: ModelCard) -> bytes:
     A ModuleNotFoundError says that a package is missing.
     """
     if find_spec("onnx") is None:
-        raise ModuleNotFoundError(
-            "to write an ONNX needs the package onnx, which "
-            f"{pip_install('models')} brings."
-        )
+        raise lacking("to write an ONNX needs", "onnx", "models")
     varying = {0: "batch", **{axis: f"n{axis}" for axis in range(2, example.ndim)}}
     with warnings.catch_warnings(), io.BytesIO() as buffer:
         warnings.simplefilter("ignore")

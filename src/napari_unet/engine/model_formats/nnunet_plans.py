@@ -13,11 +13,10 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import validated
 from napari_unet.core.text import listed, shown
 from napari_unet.io.records import read_json
 
@@ -41,12 +40,7 @@ class _Record(BaseModel):
     @classmethod
     def of(cls, found: object, path: Path) -> Self:
         """Return the record that a file holds."""
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: is no plan that is known: {explain(error)}"
-            ) from error
+        return validated(cls, found, f"{path}: is no plan that is known")
 
 
 class Sizes(_Record):

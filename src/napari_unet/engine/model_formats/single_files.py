@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 from zipfile import ZipFile
 
 import numpy as np
-from pydantic import ValidationError
 
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.opaque import FILE, TITLES, Opaque
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import validated
 from napari_unet.io.model_file import check_memory
 from napari_unet.io.records import parse
 from napari_unet.io.zips import DAMAGED
@@ -59,10 +58,7 @@ def with_its_card(path: Path, content: bytes, text: str, runtime: Runtime) -> Mo
     what = f"{path}: the card in it"
     if len(text) > _LARGEST_CARD:
         raise ValueError(f"{what} is too long.")
-    try:
-        card = ModelCard.model_validate(parse(text, what))
-    except ValidationError as error:
-        raise ValueError(f"{what} is damaged: {explain(error)}") from error
+    card = validated(ModelCard, parse(text, what), f"{what} is damaged")
     if (
         not isinstance(card.architecture, Opaque)
         or card.architecture.runtime != runtime

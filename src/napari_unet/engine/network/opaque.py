@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_unet.core.network.opaque import FILE, TITLES, Opaque
-from napari_unet.core.text import pip_install, reason, times
+from napari_unet.core.text import lacking, reason, times
 from napari_unet.engine.device import is_out_of_memory
 from napari_unet.engine.network.convolutions import cropped
 from napari_unet.engine.network.layered import LAYOUT
@@ -247,9 +247,7 @@ def onnx_session(content: bytes) -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"ONNX needs the package onnxruntime, which {pip_install('models')} brings."
-        ) from error
+        raise lacking("ONNX needs", "onnxruntime", "models") from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 4  # errors are told by us

@@ -40,7 +40,11 @@ def all_pairs(
     kind: Kind | None = None,
     regions: Collection[int] | None = (),
 ) -> Callable[[Literal[2, 3]], Iterable[Pair]]:
-    """Return what gives the pairs for networks of 2 or 3 axes, each made once."""
+    """Return what gives the pairs for networks of 2 or 3 axes, each made once.
+
+    They are the fields of images with what is known of them; arguments as for `train`.
+    A ValueError says that they do not go together.
+    """
     # one of each for slices and volumes
     opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
     if any(i.channels == 3 for i in opened):
@@ -49,33 +53,19 @@ def all_pairs(
 
     @cache
     def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
-        return pairs_of(settings.replace(ndim=ndim), opened, known, kind, regions)
+        if settings.task == "segment":
+            found = annotated_fields(opened, known, ndim, kind)
+            if regions == ():
+                return found
+            return [(field, those.with_regions(regions)) for field, those in found]
+        if settings.task == "regress":
+            return paired_fields(opened, known, ndim)
+        if known:
+            raise ValueError(
+                "to denoise, nothing but the images is needed, found "
+                f"{len(known)} more."
+            )
+        fields = [field for image in opened for field in image.fields(ndim)]
+        return [(field, None) for field in spread(fields)]
 
     return pairs
-
-
-def pairs_of(
-    settings: Training,
-    images: Sequence[Image | ArrayLike],
-    known: Sequence[Any],
-    kind: Kind | None = None,
-    regions: Collection[int] | None = (),
-) -> Iterable[Pair]:
-    """Pair the fields of images with what is known of them; arguments as for `train`.
-
-    A ValueError says that they do not go together.
-    """
-    if settings.task == "segment":
-        found = annotated_fields(images, known, settings.ndim, kind)
-        if regions == ():
-            return found
-        return [(field, those.with_regions(regions)) for field, those in found]
-    if settings.task == "regress":
-        return paired_fields(images, known, settings.ndim)
-    if known:
-        raise ValueError(
-            f"to denoise, nothing but the images is needed, found {len(known)} more."
-        )
-    opened = (i if isinstance(i, Image) else Image.from_array(i) for i in images)
-    fields = [field for image in opened for field in image.fields(settings.ndim)]
-    return [(field, None) for field in spread(fields)]

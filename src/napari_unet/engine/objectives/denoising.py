@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from napari_unet.core.images.normalisation import Normalisation
     from napari_unet.core.model import AnyScore, ModelCard
     from napari_unet.core.training.training_set import Example, HeldOut
-    from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.image_sampling import ImageBatch
@@ -37,12 +36,11 @@ if TYPE_CHECKING:
 class DenoisingObjective(Objective):
     """The image without its noise, on the image's own scale."""
 
+    draws = BlindSpotSampler
+    names = ("the image",)
+    outputs = 1  # the channels of the images
     # noise is one of pixels: an image that is resampled has another
     has_pixel_size = False
-
-    def __init__(self, settings: Training) -> None:
-        super().__init__(settings)
-        self._channels = 1
 
     def example(
         self, field: Field, known: None, normalisation: Normalisation
@@ -57,7 +55,7 @@ class DenoisingObjective(Objective):
         if not examples:
             raise ValueError("there is no image to denoise.")
         first = examples[0].field
-        self._channels = first.image.channels
+        self.outputs = first.image.channels
         images = {id(e.field.image): e.field.image for e in examples}.values()
         planes = sum(len(list(image.fields(first.ndim))) for image in images)
         if len(examples) < planes:
@@ -65,16 +63,6 @@ class DenoisingObjective(Objective):
                 f"{len(examples)} of {planes} planes, spread evenly, are learnt from.",
             )
         return examples
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """As `Objective.names`."""
-        return ("the image",)
-
-    @property
-    def outputs(self) -> int:
-        """As `Objective.outputs`: the channels of the images."""
-        return self._channels
 
     def of_card(self, ndim: int) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
@@ -88,18 +76,9 @@ class DenoisingObjective(Objective):
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`."""
 
-    def sampler(
-        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
-    ) -> Sampler:
+    def sampler(self, examples: Sequence[Example], **rest: Any) -> Sampler:
         """As `Objective.sampler`."""
-        return BlindSpotSampler(
-            examples,
-            output=output,
-            foreground=self.settings.foreground,
-            by_cell=False,
-            line=self.settings.structured_noise,
-            **rest,
-        )
+        return super().sampler(examples, line=self.settings.structured_noise, **rest)
 
     def loss(
         self, scores: Sequence[Tensor], places: Places, batch: ImageBatch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Objective(ABC):
     step for the `loss`, now and then to `validate`, and at the end to `finish`.
     """
 
+    # what draws the batches
+    draws: ClassVar[type[Sampler]]
     # whether pixel sizes say something of what is learnt
     has_pixel_size = True
     # steps for which the network has perhaps learnt nothing
@@ -110,11 +112,9 @@ class Objective(ABC):
         """
         return True
 
-    @abstractmethod
-    def sampler(
-        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
-    ) -> Sampler:
+    def sampler(self, examples: Sequence[Example], **rest: Any) -> Sampler:
         """Return what draws the batches; the rest are arguments of `Sampler`."""
+        return self.draws(examples, foreground=self.settings.foreground, **rest)
 
     @abstractmethod
     def loss(self, scores: Sequence[Tensor], places: Places, batch: Any) -> Tensor:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.image_sampling import ImageBatch
     from napari_unet.engine.training.losses import Places
-    from napari_unet.engine.training.sampling import Sampler
 
 # dB
 _MOST = 200.0
@@ -46,6 +45,9 @@ _MOST = 200.0
 
 class RegressionObjective(Objective):
     """Values of pixels in one or more channels, on the scale of all targets."""
+
+    draws = ImageSampler
+    names = ("the target",)
 
     def __init__(self, settings: Training) -> None:
         super().__init__(settings)
@@ -71,29 +73,12 @@ class RegressionObjective(Objective):
         """As `Objective.outputs`: the channels of the targets."""
         return len(self._outputs.mean)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """As `Objective.names`."""
-        return ("the target",)
-
     def of_card(self, ndim: int) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
         return {"classes": (), "outputs": self._outputs}
 
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`: nothing is weighed, all pixels count alike."""
-
-    def sampler(
-        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
-    ) -> Sampler:
-        """As `Objective.sampler`."""
-        return ImageSampler(
-            examples,
-            output=output,
-            foreground=self.settings.foreground,
-            by_cell=False,
-            **rest,
-        )
 
     def loss(
         self, scores: Sequence[Tensor], places: Places, batch: ImageBatch

@@ -64,6 +64,8 @@ _PAINT_MORE = "or paint more of what it misses"
 class SegmentationObjective(Objective):
     """Classes of pixels, and cells; weights of classes and borders (Eq. 1 and 2)."""
 
+    draws = Sampler
+
     def __init__(self, settings: Training) -> None:
         super().__init__(settings)
         self.classes: tuple[ClassInfo, ...] = ()
@@ -131,17 +133,10 @@ class SegmentationObjective(Objective):
         self._weigh()
         return True
 
-    def sampler(
-        self, examples: Sequence[Example], *, output: Sequence[int], **rest: Any
-    ) -> Sampler:
+    def sampler(self, examples: Sequence[Example], **rest: Any) -> Sampler:
         """As `Objective.sampler`."""
-        return Sampler(
-            examples,
-            output=output,
-            foreground=self.settings.foreground,
-            by_cell=all(c.kind == "cells" for c in self.classes),
-            **rest,
-        )
+        by_cell = all(c.kind == "cells" for c in self.classes)
+        return super().sampler(examples, by_cell=by_cell, **rest)
 
     def loss(self, scores: Sequence[Tensor], places: Places, batch: Batch) -> Tensor:
         """As `Objective.loss`."""

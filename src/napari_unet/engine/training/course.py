@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import Judging, StepDone, TrainingFinished, TrainingStarted
@@ -19,6 +18,7 @@ from napari_unet.core.training.run_log import RunLog
 from napari_unet.core.training.training_settings import AUTO
 from napari_unet.engine.training.contest import Contest, name_of
 from napari_unet.engine.training.ensemble import joined
+from napari_unet.engine.training.run import TrainingRun
 from napari_unet.engine.training.stopwatch import Stopwatch
 from napari_unet.io.model_file import (
     load_model,
@@ -30,6 +30,7 @@ from napari_unet.io.model_file import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.events import Event
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
     from napari_unet.engine.objectives.objective import Pair
-    from napari_unet.engine.training.run import TrainingRun
+    from napari_unet.engine.training.preparation import RunOptions
 
 
 # Share of the budget from which on a network that was stopped early counts as trained.
@@ -63,37 +64,28 @@ class Course:
 
     Parameters
     ----------
-    begin : callable
-        Makes the `TrainingRun` of one network: it takes what is left of its arguments.
     pairs : callable
         Takes 2 or 3, and returns planes or volumes with what is known of each; asked
         again for each network.
     settings : Training
         Those that were to be planned are planned.
-    start : ModelCard, optional
-        Of the model to start from.
-    resume, checkpoint, device
-        As for `training.train.train`.
     clock : Stopwatch, optional
         Shows the time already used up.
+    begin : callable
+        Makes the run of one network.
     """
 
     def __init__(
         self,
-        begin: Callable[..., TrainingRun],
         pairs: Callable[[int], Iterable[Pair]],
         settings: Training,
+        options: RunOptions,
         *,
-        start: ModelCard | None = None,
-        resume: str | Path | None = None,
-        checkpoint: str | Path | None = None,
-        device: str = "auto",
         clock: Stopwatch | None = None,
+        begin: Callable[..., TrainingRun] = TrainingRun,
     ) -> None:
         self._begin, self._pairs, self._settings = begin, pairs, settings
-        self._start, self._device = start, device
-        self._resume = None if resume is None else Path(resume)
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._options = options
         self._clock = clock or Stopwatch()
         self._contest: Contest | None = None
         self._legs: list[Leg] = []
@@ -157,8 +149,8 @@ class Course:
                 break  # half trained: the finished ones are kept
             done.append(ended)
             self._members.append(ended.model)
-            if self._checkpoint is not None:
-                save_model(ended.model, member_file(self._checkpoint, number))
+            if self._options.checkpoint is not None:
+                save_model(ended.model, member_file(self._options.checkpoint, number))
         yield from self._result(done)
 
     def correct(
@@ -179,8 +171,9 @@ class Course:
     def _find_legs(self) -> Iterator[None]:
         settings = self._settings
         if settings.try_both:
+            options = self._options
             contest = self._contest = Contest(
-                self._pairs, settings, self._start, self._device
+                self._pairs, settings, options.start_card, options.device
             )
             yield from contest.prepare()
             total = len(contest.candidates)
@@ -201,11 +194,11 @@ class Course:
 
     def _find_members(self) -> None:
         """Find the networks that an interrupted training has finished."""
-        if self._resume is None:
-            if self._checkpoint is not None:
-                remove_members(self._checkpoint)
+        resume, legs = self._options.resume, self._legs
+        if resume is None:
+            if self._options.checkpoint is not None:
+                remove_members(self._options.checkpoint)
             return
-        resume, legs = self._resume, self._legs
         for number, leg in enumerate(legs):
             legs[number] = _as_begun(leg, member_file(resume, number), resume)
         while len(self._members) < len(legs):
@@ -250,13 +243,13 @@ class Course:
 
     def _begin_leg(self, leg: Leg) -> Iterator[None]:
         first = self._run is None
-        resume = self._resume if first else None
+        resume = self._options.resume if first else None
         if resume and self.several and not _belongs(resume, leg.recipe):
             resume = None
         run = self._run = self._begin(
             self._pairs(leg.recipe.ndim),
             leg.recipe,
-            resume=resume,
+            replace(self._options, resume=resume),
             clock=self._clock if first else Stopwatch(),
             fold=leg.fold,
             parts=leg.parts,

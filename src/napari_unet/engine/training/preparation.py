@@ -53,6 +53,22 @@ _HASHED = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class RunOptions:
+    """What a training begins with, where it computes, and where it is kept."""
+
+    start: Model | None = None  # whose weights it begins with
+    resume: Path | None = None  # checkpoint to go on from
+    checkpoint: Path | None = None  # where to write checkpoints; None for nowhere
+    device: str = "auto"
+    team: Alone = ALONE  # processes that train together
+
+    @property
+    def start_card(self) -> ModelCard | None:
+        """Card of the model that it begins with."""
+        return None if self.start is None else self.start.card
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
     """The initial state of a training run."""
 
@@ -71,13 +87,9 @@ def prepare_training(
     examples: Sequence[Example],
     objective: Objective,
     normalisation: Normalisation,
-    *,
-    start: Model | None,
-    resume: str | Path | None,
-    device: str,
-    fold: Fold | None = None,
-    parts: Sequence[Part] = (),
-    team: Alone = ALONE,
+    options: RunOptions,
+    fold: Fold | None,
+    parts: Sequence[Part],
 ) -> Prepared:
     """Check the input and set everything up; arguments as for `TrainingRun`.
 
@@ -86,8 +98,9 @@ def prepare_training(
     MemoryError that the patches of a step, or the weights, do not fit into free memory.
     """
     keep_freed_memory()
-    settings, objective.team = objective.settings, team
-    where = choose_device(device)
+    settings, team = objective.settings, options.team
+    objective.team, start, resume = team, options.start, options.resume
+    where = choose_device(options.device)
     how: Precision = team.broadcast_text(choose_precision(where, settings.precision))  # type: ignore[assignment]
     examples = objective.ready(pairs, examples)
     slices = min(e.field.shape[0] for e in examples)
@@ -267,7 +280,7 @@ def _network(
     return module.to(device)
 
 
-def _resume(state: TrainingState, path: str | Path) -> ModelCard:
+def _resume(state: TrainingState, path: Path) -> ModelCard:
     """Restore the state of a checkpoint; return its card."""
     checkpoint = load_checkpoint(path)
     card = checkpoint.model.card

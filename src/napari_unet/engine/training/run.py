@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,9 +21,12 @@ from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.objectives.catalogue import objective_of
 from napari_unet.engine.training.corrections import field_key
 from napari_unet.engine.training.loop import TrainingLoop
-from napari_unet.engine.training.preparation import prepare_training, with_network_of
+from napari_unet.engine.training.preparation import (
+    RunOptions,
+    prepare_training,
+    with_network_of,
+)
 from napari_unet.engine.training.stopwatch import Stopwatch
-from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
@@ -48,11 +50,11 @@ if TYPE_CHECKING:
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.corrections import FieldKey
     from napari_unet.engine.training.preparation import Prepared
-    from napari_unet.engine.training.team import Alone
 
 
 # Behind the fingerprint of the data, if a part was learnt from other data or settings.
 _HAD_OTHERS = b"+"
+_USUAL = RunOptions()
 
 
 class TrainingRun:
@@ -65,8 +67,6 @@ class TrainingRun:
     pairs : iterable of (Field, Annotation)
         Planes or volumes, and what is known of each; read one by one. For images to be
         made the second is a Field, and None to denoise.
-    start, resume, checkpoint, device
-        As for `train`.
     clock : Stopwatch, optional
         Shows the time already used up; then that of all runs.
     fold : Fold, optional
@@ -75,31 +75,20 @@ class TrainingRun:
         What is held out, for it as for other networks.
     timetable : Timetable, optional
         That of a run which is repeated: it counts in place of the clock.
-    team : Alone
-        Processes that train it together.
     """
 
     def __init__(
         self,
         pairs: Iterable[Pair],
         settings: Training,
+        options: RunOptions = _USUAL,
         *,
-        start: Model | None = None,
-        resume: str | Path | None = None,
-        checkpoint: str | Path | None = None,
-        device: str = "auto",
         clock: Stopwatch | None = None,
         fold: Fold | None = None,
         parts: Sequence[Part] = (),
         timetable: Timetable | None = None,
-        team: Alone = ALONE,
     ) -> None:
-        self._pairs, self._team = pairs, team
-        self._settings = settings
-        self._start = start
-        self._resume = resume
-        self._checkpoint = Path(checkpoint) if checkpoint else None
-        self._device = device
+        self._pairs, self._settings, self._options = pairs, settings, options
         self._fold, self._parts = fold, parts
         self._timetable = timetable
         self._recorder = Recorder()
@@ -122,7 +111,7 @@ class TrainingRun:
         if self._loop is not None:
             return
         rule = self._rule()
-        settings = with_network_of(self._start, self._settings)
+        settings = with_network_of(self._options.start, self._settings)
         self._scale, objective = settings.scale, objective_of(settings)
         pairs: list[Pair] = []
         examples: list[Example] = []
@@ -137,22 +126,13 @@ class TrainingRun:
             with self.clock.stopped():
                 yield
         prepared = prepare_training(
-            pairs,
-            examples,
-            objective,
-            rule,
-            start=self._start,
-            resume=self._resume,
-            device=self._device,
-            fold=self._fold,
-            parts=self._parts,
-            team=self._team,
+            pairs, examples, objective, rule, self._options, self._fold, self._parts
         )
         self.clock.add(prepared.state.record.seconds)
         self._begin_log(prepared)
-        self._team.check_alike(prepared.state.begun)
+        prepared.team.check_alike(prepared.state.begun)
         self._loop = TrainingLoop(
-            prepared, self._checkpoint, self.clock, self._timetable
+            prepared, self._options.checkpoint, self.clock, self._timetable
         )
 
     def _begin_log(self, prepared: Prepared) -> None:
@@ -179,7 +159,7 @@ class TrainingRun:
                 f"{went_on} with other annotation, or from a checkpoint without "
                 "a record of its data"
             )
-        elif before.parent is not None and self._start is None:
+        elif before.parent is not None and self._options.start is None:
             named = f"when {before.parent}, its start, was not named"
             self._log_problem = f"{went_on}, {named}"
             return
@@ -196,16 +176,17 @@ class TrainingRun:
             threads=torch.get_num_threads(),
             fingerprints=self._fingerprints,
             digest=self._recorder.fingerprint(),
-            start=self._start,
+            start=self._options.start,
             problem=self._log_problem,
         )
 
     def _rule(self) -> Normalisation:
         """Return the normalisation: that of the checkpoint or start model, if any."""
-        if self._resume is not None:
-            return read_card(self._resume).normalisation
-        if self._start is not None:
-            return self._start.card.normalisation
+        options = self._options
+        if options.resume is not None:
+            return read_card(options.resume).normalisation
+        if options.start is not None:
+            return options.start.card.normalisation
         return "structure"
 
     @property
@@ -268,7 +249,7 @@ class TrainingRun:
         loop.finishing = self._finishing
         yield TrainingStarted(
             prepared.state.record.step,
-            self._team.describe(prepared.device),
+            prepared.team.describe(prepared.device),
             prepared.precision,
             prepared.training_set.validation,
             (*prepared.state.card.notes, *self._changes),
@@ -277,7 +258,7 @@ class TrainingRun:
         )
         try:
             yield from loop.steps()
-            if not self._team.is_first:
+            if not prepared.team.is_first:
                 return
             yield Judging(prepared.state.record.step)
             yield from loop.validation()

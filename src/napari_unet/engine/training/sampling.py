@@ -85,7 +85,7 @@ class Sampler:
         output: Sequence[int],
         halo: Sequence[int],
         foreground: float,
-        by_cell: bool,
+        by_cell: bool = False,
         augmentation: Augmentation,
         device: torch.device,
         seed: int,

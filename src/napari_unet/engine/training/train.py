@@ -8,7 +8,7 @@ that is resumed ends with the same weights as an uninterrupted one.
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -18,20 +18,19 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.objectives.catalogue import all_pairs
 from napari_unet.engine.training.course import Course
 from napari_unet.engine.training.planning import planned, planned_before
-from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.training.stopwatch import Stopwatch
 from napari_unet.engine.training.team import ALONE
 from napari_unet.io.model_file import read_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from napari_unet.core.annotation.annotations import Annotation, Kind
     from napari_unet.core.cells.objects import Objects
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import ArrayLike, Image
-    from napari_unet.core.model import Model, ModelCard
+    from napari_unet.core.model import Model
     from napari_unet.engine.objectives.objective import Pair
     from napari_unet.engine.training.team import Alone
 
@@ -101,25 +100,23 @@ def train(
     yield from train_pairs(
         all_pairs(settings, images, labels, kind, regions),
         settings,
-        start=start,
-        resume=resume,
-        checkpoint=checkpoint,
-        device=device,
+        RunOptions(
+            start,
+            None if resume is None else Path(resume),
+            None if checkpoint is None else Path(checkpoint),
+            device,
+            team,
+        ),
         clock=clock,
-        team=team,
     )
 
 
 def train_pairs(
     pairs: Callable[[Any], Iterable[Pair]],
     settings: Training,
+    options: RunOptions,
     *,
-    start: Model | None = None,
-    resume: str | Path | None = None,
-    checkpoint: str | Path | None = None,
-    device: str = "auto",
     clock: Stopwatch | None = None,
-    team: Alone = ALONE,
     steer: Callable[[Course], None] = lambda _: None,
 ) -> Iterator[Event]:
     """Train on planes or volumes, with what is known of each; else as `train`.
@@ -127,25 +124,9 @@ def train_pairs(
     `pairs` takes 2 or 3 and returns them; `clock` shows the time already used up;
     `steer` is called with the training after each event.
     """
-    card = start.card if start is not None else None
-    settings = _planned(pairs, settings, card, resume, device, team)
-    team.check(settings)
-    course = Course(
-        partial(
-            TrainingRun,
-            start=start,
-            checkpoint=checkpoint,
-            device=device,
-            team=team,
-        ),
-        pairs,
-        settings,
-        start=card,
-        resume=resume,
-        checkpoint=checkpoint,
-        device=device,
-        clock=clock,
-    )
+    settings = _planned(pairs, settings, options)
+    options.team.check(settings)
+    course = Course(pairs, settings, options, clock=clock)
     with closing(course.events()) as events:
         for event in events:
             if event is not None:
@@ -154,14 +135,10 @@ def train_pairs(
 
 
 def _planned(
-    pairs: Callable[[Any], Iterable[Pair]],
-    settings: Training,
-    start: ModelCard | None,
-    resume: str | Path | None,
-    device: str,
-    team: Alone,
+    pairs: Callable[[Any], Iterable[Pair]], settings: Training, options: RunOptions
 ) -> Training:
     """Return the settings, planned if a planner is to choose some of them."""
+    resume, team = options.resume, options.team
     if settings.is_unplanned and resume is not None and not settings.try_both:
         before = planned_before(read_card(resume), settings)
         if before.folds > 1:
@@ -171,7 +148,8 @@ def _planned(
         settings = before
     if not settings.is_unplanned:
         return settings
-    settings = planned(fingerprint(pairs(settings.ndim)), settings, start, device)
+    found = fingerprint(pairs(settings.ndim))
+    settings = planned(found, settings, options.start_card, options.device)
     if team is ALONE:
         return settings
     # memory may differ, and with it the plan

@@ -24,7 +24,7 @@ from napari_unet.core.geometry.boxes import field_index
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.engine.remote_job import RemoteJob, remote_events
-from napari_unet.engine.remote_prediction import RemotePredictor
+from napari_unet.engine.remote_prediction import RemotePredictor, sent_name
 from napari_unet.engine.worker.folder_progress import overall
 from napari_unet.engine.worker.remote_training_job import order_of
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
@@ -33,7 +33,6 @@ from napari_unet.io.bundle import write_images
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import find, read_image
 from napari_unet.io.model_file import load_model
-from napari_unet.io.names import image_name
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import IMAGE, PredictionFolder
@@ -137,7 +136,7 @@ def _taken(
                 seconds += event.seconds
                 finished = replace(event, seconds=seconds)
             elif isinstance(event, FilePredicted):
-                name = image_name(event.path.replace("\\", "/").rsplit("/", 1)[-1])
+                name = sent_name(event.path)
                 if event.problem is not None or name not in names:
                     raise ValueError(event.problem or f"{name} was not asked for.")
                 number, file = names[name], Path(f"{name}.ome.tif")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from napari_unet.core.text import reason
 from napari_unet.core.training.training_set import make_example
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.course import Course
-from napari_unet.engine.training.run import TrainingRun
+from napari_unet.engine.training.preparation import RunOptions
 from napari_unet.engine.worker import model_comparison
 from napari_unet.engine.worker.training_data import TrainingData
 from napari_unet.io.model_file import load_model, save_model
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import TrainJob
     from napari_unet.core.model import Model
+    from napari_unet.engine.training.run import TrainingRun
     from napari_unet.engine.worker.inbox import Task
     from napari_unet.engine.worker.model_cache import Context
 
@@ -47,15 +47,10 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     """
     data = TrainingData(job)
     start = load_model(job.start) if job.start else None
-    course = Course(
-        partial(TrainingRun, start=start, checkpoint=job.checkpoint, device=job.device),
-        data.pairs,
-        job.settings,
-        start=None if start is None else start.card,
-        resume=job.checkpoint if job.resume else None,
-        checkpoint=job.checkpoint,
-        device=job.device,
-    )
+    checkpoint = Path(job.checkpoint)
+    resume = checkpoint if job.resume else None
+    options = RunOptions(start, resume, checkpoint, job.device)
+    course = Course(data.pairs, job.settings, options)
     for _ in course.prepare():
         yield None
     context.cache.live = course

@@ -29,7 +29,6 @@ from napari_unet.gui.widgets import (
     remove_widgets,
 )
 from napari_unet.session.annotating.data_check import RING_WIDTH, DataCheck
-from napari_unet.session.forward_signal import forward_signal
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.data_check import CheckReport, Finding, Severity
@@ -63,9 +62,7 @@ class CheckPanel(QWidget):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
-        self._check = DataCheck(
-            workspace.store, workspace.images, workspace.annotating, workspace.worker
-        )
+        self._check = DataCheck(workspace.session)
         self._shown: CheckReport | None = None
         # WIDGETS
         self.button = button(
@@ -96,7 +93,6 @@ class CheckPanel(QWidget):
         self._timer.timeout.connect(self._run)
         self.button.clicked.connect(self._run)
         follow(self, self._check.changed, self._show)
-        forward_signal(self._check.failed, workspace.message, "warning")
         follow(self, workspace.annotating.edited, self._on_edited)
         follow(self, workspace.store.replaced, self._on_edited)
         follow(self, workspace.store.changed, self._on_edited)

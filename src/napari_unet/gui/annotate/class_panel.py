@@ -33,7 +33,7 @@ from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassKind
-    from napari_unet.session.project.record import ProjectClass
+    from napari_unet.io.project_record import ProjectClass
     from napari_unet.session.workspace import Workspace
 
 _KINDS: tuple[ClassKind, ...] = ("cells", "regions")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari.layers import Layer
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 NEW, SHOW, OPEN = "New annotation", "Show annotation", "Open image…"

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Kind
     from napari_unet.core.cells.objects import Objects
     from napari_unet.io.pixels import SeveralImagesError
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.annotating.imported_masks import Imported
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 # Masks with more pixels are read in the background, and ids are left free for so many

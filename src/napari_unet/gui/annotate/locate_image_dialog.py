@@ -13,7 +13,7 @@ from napari_unet.gui.annotate.report_errors import report_errors
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QWidget
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 

@@ -17,7 +17,7 @@ from napari_unet.session.images.pixel_size import (
 )
 
 if TYPE_CHECKING:
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 _UNKNOWN = "unknown"

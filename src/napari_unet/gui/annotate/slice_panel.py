@@ -25,7 +25,7 @@ from napari_unet.session.annotating.object_index import describe_objects
 from napari_unet.session.annotating.shortcuts import key_of
 
 if TYPE_CHECKING:
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.workspace import Workspace
 
 _PLACE = Qt.ItemDataRole.UserRole

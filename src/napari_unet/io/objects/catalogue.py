@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import pip_install
+from napari_unet.core.text import lacking
 from napari_unet.io.names import split_number
 
 if TYPE_CHECKING:
@@ -36,10 +36,7 @@ class ObjectFormat:
     def check_installed(self) -> None:
         """ModuleNotFoundError, in a sentence, if the package is missing."""
         if self.package is not None and find_spec(self.package) is None:
-            raise ModuleNotFoundError(
-                f"{self.title} need the package {self.package}, which "
-                f"{pip_install('formats')} brings."
-            )
+            raise lacking(f"{self.title} need", self.package, "formats")
 
     def write(self, path: str | Path, objects: Objects) -> None:
         """Write objects; a file that exists is replaced.

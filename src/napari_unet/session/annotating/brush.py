@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from napari.layers import Labels
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 Tool = Literal["cell", "background", "erase", "other"]

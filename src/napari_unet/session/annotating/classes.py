@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, MAX_CLASSES, PALETTE
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.annotating.label_range import values_in_file
-from napari_unet.session.project.record import ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from napari_unet.core.annotation.annotations import ClassKind
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 from napari_unet.core.cells.label_colours import rgba
 from napari_unet.core.cells.neighbour_colours import GAP, NeighbourColours, neighbours
+from napari_unet.io.project_record import BACKGROUND_COLOUR
 from napari_unet.session.annotating.label_range import values_in, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
-from napari_unet.session.project.record import BACKGROUND_COLOUR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectClass, ProjectImage
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.annotating.edits import Edit
     from napari_unet.session.project.annotation_file import AnnotationFile
-    from napari_unet.session.project.record import ProjectClass, ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 # How far towards the pure colour beside it, and then towards black (below 0) or white,

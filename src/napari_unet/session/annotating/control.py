@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels
 
+    from napari_unet.io.project_record import Project
     from napari_unet.session.future import Post
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import Project
     from napari_unet.session.project.store import ProjectStore
 
 IN_3D = (

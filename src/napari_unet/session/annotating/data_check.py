@@ -22,11 +22,9 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.annotation.data_check import CheckReport, Finding
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.io.project_record import ProjectImage
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 RING_WIDTH = 5.0
 """Pixels of background that are painted around each cell."""
@@ -37,20 +35,11 @@ class DataCheck:
 
     changed = Signal()
     """Another report, or a check began or ended."""
-    failed = Signal(str)
-    """Why a check could not be made, in a sentence."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        worker: Worker,
-    ) -> None:
-        self._store = store
-        self._images = images
-        self._annotating = annotating
-        self._worker = worker
+    def __init__(self, session: Session) -> None:
+        self._store, self._images = session.store, session.images
+        self._annotating, self._worker = session.annotating, session.worker
+        self._message = session.message
         self._handle: Handle | None = None
         # Ids of the images of the report, and of the check under way.
         self._ids: tuple[str, ...] = ()
@@ -81,7 +70,7 @@ class DataCheck:
                 halo=self._halo(images[0]),
             )
         except (OSError, ValueError) as error:
-            self.failed.emit(f"The check cannot begin: {error}")
+            self._message.emit("warning", f"The check cannot begin: {error}")
         else:
             handle = self._handle = self._worker.submit(job)
             handle.event.connect(self._on_event)
@@ -159,7 +148,7 @@ class DataCheck:
 
     def _on_failed(self, failed: Failed) -> None:
         self._on_end(failed)
-        self.failed.emit(f"The check stopped: {failed.sentence}")
+        self._message.emit("warning", f"The check stopped: {failed.sentence}")
 
     def _on_end(self, _: object) -> None:
         self._handle = None

@@ -12,8 +12,8 @@ from napari_unet.session.images.frames import show_frames
 if TYPE_CHECKING:
     from napari.components import ViewerModel
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 FRAME_COLOUR = "#2ca02c"

@@ -22,7 +22,7 @@ from napari_unet.core.annotation.label_kind import (
 )
 from napari_unet.core.cells.label_ids import distinct, numbered
 from napari_unet.core.images.image import Image
-from napari_unet.session.project.record import ProjectClass
+from napari_unet.io.project_record import ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from napari.layers import Shapes
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.annotating.annotation_layers import AnnotationLayers
     from napari_unet.session.annotating.brush import Brush
     from napari_unet.session.annotating.imported_masks import Planes
     from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.project.annotation_file import AnnotationFile
-    from napari_unet.session.project.record import Project, ProjectImage
     from napari_unet.session.project.recovery import FoundProject
 
     Made = Callable[[], AnnotationFile]

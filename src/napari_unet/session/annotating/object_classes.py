@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from napari_unet.core.annotation.annotations import MAX_CLASSES, PALETTE
-from napari_unet.session.project.record import ProjectClass
+from napari_unet.io.project_record import ProjectClass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,20 +18,14 @@ from napari_unet.session.images import layers as roles
 from napari_unet.session.images.frames import show_frames
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.messages import Failed
     from napari_unet.core.suggestions.reasons import Suggestion
     from napari_unet.core.suggestions.sampling import TilePlace
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.future import Post
-    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelEntry, ModelList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 FRAME_COLOUR = "#ff9900"
 
@@ -48,24 +42,12 @@ class Suggesting:
 
     changed = Signal()
     """A search began, made progress or ended, or there are other suggestions."""
-    failed = Signal(str)
-    """Why there is none, in a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        models: ModelList,
-        worker: Worker,
-        preferences: Preferences,
-        post: Post,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._annotating, self._models = annotating, models
-        self._worker, self._post = worker, post
-        self.preferences = preferences
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._session, self._models = session, models
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._annotating = session.images, session.annotating
+        self._message = session.message
         self._handle: Handle | None = None
         # ids of the images of the suggestions, and of the search under way
         self._ids: tuple[str, ...] = ()
@@ -91,7 +73,7 @@ class Suggesting:
             for image, times in zip(images, frames, strict=True)
         ]
         asked = self._asked
-        all_of(pixels, self._post).then(
+        all_of(pixels, self._session.post).then(
             partial(self._submit, asked, frames, model), partial(self._fail, asked)
         )
         self.changed.emit()
@@ -165,12 +147,12 @@ class Suggesting:
                 ),
                 places=tuple(self._images.places(id_) for id_ in asked),
                 model=str(model.path) if model is not None else None,
-                settings=self.preferences.prediction(),
+                settings=self._session.preferences.prediction(),
             )
         except (OSError, ValueError, KeyError) as error:
             self._fail(asked, str(error))
             return
-        handle = self._handle = self._worker.submit(job)
+        handle = self._handle = self._session.worker.submit(job)
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_end)
         handle.failed.connect(self._on_failed)
@@ -189,12 +171,12 @@ class Suggesting:
 
     def _on_failed(self, failed: Failed) -> None:
         self._on_end(failed)
-        self.failed.emit(f"No tile could be suggested: {failed.sentence}")
+        self._message.emit("warning", f"No tile could be suggested: {failed.sentence}")
 
     def _fail(self, asked: tuple[str, ...], sentence: str) -> None:
         if asked is self._asked:
             self._asked = None
-            self.failed.emit(f"No tile could be suggested: {sentence}")
+            self._message.emit("warning", f"No tile could be suggested: {sentence}")
             self.changed.emit()
 
     def _image_of(self, suggestion: Suggestion) -> ProjectImage:

@@ -23,20 +23,16 @@ from napari_unet.session.images import layers as roles
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from napari.components import ViewerModel
     from napari.layers import Labels, Layer
     from numpy.typing import NDArray
 
-    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.editing.reshape import ToolName
     from napari_unet.session.editing.stepping import Step
     from napari_unet.session.editing.tools import Target, Tool
-    from napari_unet.session.future import Post
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
 
 _NO_RESULTS = "There are no predicted cells of this image yet: predict it first."
 _OTHER_RESULTS = (
@@ -66,22 +62,13 @@ class CellEditor:
 
     changed = Signal()
     """Another tool, or cells were edited."""
-    message = Signal(str, str)
-    """A level and a sentence."""
     pointed = Signal(object)
     """A point in world coordinates that the pointer is to go to."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        prediction: PredictionControl,
-        post: Post,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._post = post
+    def __init__(self, session: Session, prediction: PredictionControl) -> None:
+        viewer, store, annotating = session.viewer, session.store, session.annotating
+        self._viewer, self._store, self._images = viewer, store, session.images
+        self._post, self.message = session.post, session.message
         self._annotating, self._prediction = annotating, prediction
         self.predicted = PredictionEdits(
             store, prediction.results, prediction.segmenter

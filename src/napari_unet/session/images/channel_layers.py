@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 # As napari colours channels: two of them, and more.
 _TWO = ("magenta", "green")

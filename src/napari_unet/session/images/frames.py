@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from napari.layers import Labels, Shapes
     from numpy.typing import NDArray
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 Part = tuple[int, int, tuple[tuple[int, int], tuple[int, int]]]
 """Time point, slice, and start and stop in y and x."""

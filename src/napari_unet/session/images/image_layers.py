@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from napari_unet.core.images.image import AXES
+from napari_unet.io.project_record import ImageSource, ProjectImage
 from napari_unet.session.images import layers as roles
 from napari_unet.session.images.interpretation import ONE_CHANNEL
 from napari_unet.session.images.source_files import path_of
-from napari_unet.session.project.record import ImageSource, ProjectImage
 from napari_unet.session.project.recovery import fingerprint
 
 if TYPE_CHECKING:

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.future import Future
     from napari_unet.session.images.interpretation import Interpretation
     from napari_unet.session.images.shared_arrays import SharedArrays
     from napari_unet.session.project.places_log import PlaneIndex
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 _ADVICE = "If that is wrong, remove the image and add it again with other axes."

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 _GIVEN = "; pixel size as you gave it."

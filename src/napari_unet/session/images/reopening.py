@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from napari_unet.core.text import reason
-from napari_unet.session.project.image_paths import is_missing, located
+from napari_unet.io.image_paths import is_missing, located
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
     from napari_unet.session.project.store import ProjectStore
 
 

@@ -26,19 +26,14 @@ from napari_unet.session.training.corrections import Corrections
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.control import PredictionControl
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.control import TrainingControl
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 # Planes or volumes that are read beside those that are corrected.
 _BESIDE = 12
@@ -55,26 +50,20 @@ class CorrectionLearning:
 
     changed = Signal()
     """Switched on or off, or something was learnt or brought up to date."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        worker: Worker,
+        session: Session,
         models: ModelList,
         prediction: PredictionControl,
         training: TrainingControl,
-        preferences: Preferences,
     ) -> None:
-        self._store, self._images, self._worker = store, images, worker
+        store, images = session.store, session.images
+        self._session, self._store, self._images = session, store, images
+        self._worker, self.message = session.worker, session.message
         self._models, self._prediction, self._training = models, prediction, training
-        self.preferences = preferences
         self.count = 0
-        self.renewal = Renewal(viewer, images, models, prediction)
+        self.renewal = Renewal(session, models, prediction)
         self._ids: list[str] = []  # of the images, by their numbers in corrections
         self._strokes = Corrections(images, self._ids, 2, self._take)
         self._waiting: dict[tuple[str, Place], Correction] = {}
@@ -89,7 +78,7 @@ class CorrectionLearning:
         self._ready: set[tuple[Path, str]] = set()
         self._refused: dict[Path, str] = {}
         self._connections = (
-            (annotating.edited, self._on_edited),
+            (session.annotating.edited, self._on_edited),
             (store.replaced, self._on_replaced),
             (models.selected_changed, self._on_selected),
         )
@@ -100,7 +89,7 @@ class CorrectionLearning:
     @property
     def enabled(self) -> bool:
         """Whether corrections are learnt at once."""
-        return self.preferences.learn_corrections
+        return self._session.preferences.learn_corrections
 
     @property
     def problem(self) -> str:
@@ -132,14 +121,11 @@ class CorrectionLearning:
         others = counted(older, "other slice is", "other slices are")
         return f"{learnt}; {others} from before, until seen."
 
-    def set_preferences(self, preferences: Preferences) -> None:
-        """Take other preferences; what waits is dropped if learning is switched off."""
-        switched = preferences.learn_corrections != self.enabled
-        self.preferences = preferences
+    def switched(self) -> None:
+        """Follow the preferences; what waits is dropped if learning is switched off."""
         if not self.enabled:
             self._waiting.clear()
-        if switched:
-            self._prediction.segmenter.find_again()
+        self._prediction.segmenter.find_again()
         self.changed.emit()
 
     def tick(self) -> None:
@@ -289,7 +275,7 @@ class CorrectionLearning:
                 corrections=tuple(taken.values()),
                 segmentation=self._prediction.segmentation,
                 learnt=self.count,
-                device=self.preferences.device,
+                device=self._session.preferences.device,
             )
         except (KeyError, ValueError) as error:
             self._give_up(str(error))

@@ -14,13 +14,11 @@ from napari_unet.session.training.preview import View, round_out
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.jobs import Place
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelList
     from napari_unet.session.prediction.control import PredictionControl
     from napari_unet.session.prediction.results import ResultLayers
+    from napari_unet.session.session import Session
     from napari_unet.session.worker.client import Handle
 
 
@@ -34,20 +32,16 @@ class Renewal:
     """It began or ended."""
 
     def __init__(
-        self,
-        viewer: ViewerModel,
-        images: ImageList,
-        models: ModelList,
-        prediction: PredictionControl,
+        self, session: Session, models: ModelList, prediction: PredictionControl
     ) -> None:
-        self._viewer, self._images = viewer, images
+        self._viewer, self._images = session.viewer, session.images
         self._models, self._prediction = models, prediction
         # what was brought up to date of planes that were not as a whole
         self._views: dict[tuple[str, Place], tuple[float, View]] = {}
         self._view: View | None = None
         self._handle: Handle | None = None
         self._waiting = False
-        viewer.dims.events.current_step.connect(self._on_scroll)
+        self._viewer.dims.events.current_step.connect(self._on_scroll)
 
     @property
     def running(self) -> bool:

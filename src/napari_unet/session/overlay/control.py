@@ -21,59 +21,42 @@ from napari_unet.session.overlay.weighted_plane import WeightedPlane
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
-    from napari.components import ViewerModel
     from numpy.typing import NDArray
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.io.project_record import Project
     from napari_unet.session.annotating.edits import Edit
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import Project
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Worker
+    from napari_unet.session.session import Session
 
 # Pixels whose weights are computed in napari's process: about 15 ms of work.
 _AT_ONCE = 512 * 512
 
 
 class WeightOverlay:
-    """Border weights over the current image, where they are switched on.
-
-    What the worker computes is in the folder `scratch`.
-    """
+    """Border weights over the current image, where they are switched on."""
 
     enabled_changed = Signal(bool)
     """Switched on or off, also by hiding, showing or deleting the layer by hand."""
-    message = Signal(str, str)
-    """A level (warning) and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        worker: Worker,
-        scratch: Path,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._annotating, self._worker = annotating, worker
+    def __init__(self, session: Session) -> None:
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._annotating = session.images, session.annotating
+        self._worker = session.worker
         self._enabled = False
         self._quiet = False
-        self._settings: BorderWeights = store.project.overlay
+        self._settings: BorderWeights = self._store.project.overlay
         self._kept = self._settings
         self._layers: dict[str, WeightLayer] = {}
         self._plane: WeightedPlane | None = None
-        self._jobs = PlaneWeights(worker, scratch)
+        self._jobs = PlaneWeights(session.worker, session.scratch)
         # Edits that the running job may not have seen.
         self._edited_since: list[Box] = []
         self._compiler = _Compiler()
         for signal, slot in self._connections():
             signal.connect(slot)
-        forward_signal(self._jobs.failed, self.message, "warning")
+        forward_signal(self._jobs.failed, session.message, "warning")
 
     @property
     def enabled(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 # Black at 0, so that additive blending changes nothing there; no grey in it.
 _COLOURMAP = "inferno"

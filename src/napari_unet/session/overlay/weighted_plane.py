@@ -10,7 +10,7 @@ from napari_unet.core.annotation.annotations import plain_classes
 if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassInfo, FinishedPart
     from napari_unet.core.settings import BorderWeights
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.io.project_record import Project, ProjectImage
 
 
 @dataclass(frozen=True, slots=True)

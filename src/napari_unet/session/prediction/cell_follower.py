@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 if TYPE_CHECKING:
     from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 
 class CellFollower:
@@ -22,13 +21,10 @@ class CellFollower:
     the job, and use its events.
     """
 
-    failed = Signal(str)
-    """Why it could not be done, in a sentence."""
-
     def __init__(
-        self, worker: Worker, results: dict[str, ResultLayers], segmenter: Segmenter
+        self, session: Session, results: dict[str, ResultLayers], segmenter: Segmenter
     ) -> None:
-        self._worker = worker
+        self._worker, self._message = session.worker, session.message
         self._results, self._segmenter = results, segmenter
         # of each image, the state of the cells in its last job
         self._asked: dict[str, tuple[Any, ...]] = {}
@@ -78,4 +74,4 @@ class CellFollower:
 
     def _on_failed(self, _image_id: str, failed: Failed) -> None:
         self._handle = None
-        self.failed.emit(failed.sentence)
+        self._message.emit("error", failed.sentence)

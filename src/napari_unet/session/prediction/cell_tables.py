@@ -15,13 +15,10 @@ from napari_unet.session.images.navigation import go_to
 from napari_unet.session.prediction.cell_follower import CellFollower
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_unet.core.cells.measurements import Columns
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.worker.client import Worker
+    from napari_unet.session.session import Session
 
 Scope = Literal["slice", "image", "images"]
 """The slice in view, all of its image, or all images that are predicted."""
@@ -37,14 +34,12 @@ class CellTables(CellFollower):
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(worker, results, segmenter)
-        self._viewer, self._images = viewer, images
+        super().__init__(session, results, segmenter)
+        self._viewer, self._images = session.viewer, session.images
         self._tables: dict[str, Columns] = {}
         self._watchers = 0
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from napari_unet.core.cells.objects import ObjectClass
     from napari_unet.core.jobs import Place
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.project.record import ProjectImage
 
 Seen = Literal["classes", "cells"]
 """Pixels of a class, or cells each with an id."""

@@ -26,20 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ArrayReference,
     )
     from napari_unet.core.settings import Segmentation
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.targets import Extent, Target
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Settings are saved when they have not moved for this long.
 _SETTLED_S = 0.5
@@ -47,8 +43,6 @@ _SETTLED_S = 0.5
 
 class PredictionControl:
     """Predicts images of a viewer with the chosen model.
-
-    The results are in the folder `scratch`.
 
     `results` are the latest of each image, by its id; `folder` is the last folder that
     was predicted, until its outcome is dismissed. `place` is the computer that predicts
@@ -59,62 +53,47 @@ class PredictionControl:
     """It began or ended, or cells were found."""
     progressed = Signal(float)
     """Share of the requested pixels that are done, 0 to 1."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
     segmentation_changed = Signal(object)
 
     def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
-        models: ModelList,
-        scratch: Path,
-        preferences: Preferences,
-        place: ComputePlace | None = None,
+        self, session: Session, models: ModelList, place: ComputePlace | None = None
     ) -> None:
         self.place = place or ComputePlace()
-        self._viewer, self._store, self._images = viewer, store, images
-        self._worker, self._models = worker, models
-        self.preferences = preferences
-        self.targets = Targets(viewer, store, images, models)
-        self.model_results = ModelResults(viewer, images, scratch)
+        self._session, self._models = session, models
+        self.message = session.message
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._worker = session.images, session.worker
+        self.targets = Targets(session, models)
+        self.model_results = ModelResults(session)
         self.results = self.model_results.latest
         self.segmenter = Segmenter(
-            worker,
+            session,
             self.results,
             self._first_segmentation(),
             self._edits_of,
             self._painted_on,
         )
-        self.exporter = Exporter(store, images, worker, self.results, self.segmenter)
-        self.points = PointLayers(viewer, worker, self.results, self.segmenter)
-        self.tables = CellTables(viewer, images, worker, self.results, self.segmenter)
-        self.starter_choice = StarterChoice(images, models, worker, preferences)
+        self.exporter = Exporter(session, self.results, self.segmenter)
+        self.points = PointLayers(session, self.results, self.segmenter)
+        self.tables = CellTables(session, self.results, self.segmenter)
+        self.starter_choice = StarterChoice(session, models)
         self.folder: FolderPrediction | None = None
         self._run = ImagePrediction(
-            store, images, worker, self.model_results, self.segmenter, self.place
+            session, self.model_results, self.segmenter, self.place
         )
         self._warm: Path | None = None
         self._warned: set[str] = set()
         self._unsaved = Debounce(_SETTLED_S)
-        viewer.dims.events.current_step.connect(self._on_scrolled)
+        self._viewer.dims.events.current_step.connect(self._on_scrolled)
         self._run.image_ended.connect(self.segmenter.go_on)
         self._run.image_ended.connect(self.points.go_on)
         self._run.image_ended.connect(self.tables.go_on)
         forward_signal(self._run.changed, self.changed)
         forward_signal(self._run.progressed, self.progressed)
-        forward_signal(self._run.message, self.message)
         models.selected_changed.connect(self._on_model)
         forward_signal(self.segmenter.changed, self.changed)
         forward_signal(self.segmenter.failed, self.message, "error")
-        forward_signal(self.segmenter.worker_died, self.message, "error")
-        forward_signal(self.points.failed, self.message, "error")
-        forward_signal(self.tables.failed, self.message, "error")
-        forward_signal(self.starter_choice.failed, self.message, "error")
         forward_signal(self.starter_choice.changed, self.changed)
-        forward_signal(self.exporter.message, self.message)
         self.exporter.changed.connect(self._on_files)
 
     @property
@@ -164,7 +143,7 @@ class PredictionControl:
             Averaging and size of tiles, see `core.settings.Prediction`.
         """
         try:
-            settings = self.preferences.prediction(**options)
+            settings = self._session.preferences.prediction(**options)
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             if self._models.automatic and self._models.entry is None:
@@ -224,7 +203,7 @@ class PredictionControl:
         if self.folder is not None and self.folder.running:
             self.message.emit("error", "A folder is being predicted: cancel it first.")
             return
-        settings = self.preferences.prediction(**options)
+        settings = self._session.preferences.prediction(**options)
         segmentation = None if automatic else self.segmentation
         given = str(source), str(target), settings, segmentation, tuple(kinds), channel
         remote = self.place.new_run()
@@ -282,7 +261,9 @@ class PredictionControl:
         if model is None or model == self._warm:
             return
         self._warm = model
-        self._worker.submit(LoadModelJob(str(model), self.preferences.prediction()))
+        self._worker.submit(
+            LoadModelJob(str(model), self._session.preferences.prediction())
+        )
 
     def forget_loaded_model(self) -> None:
         """Note that the worker has ended, and with it the model that it had loaded."""
@@ -383,7 +364,7 @@ class PredictionControl:
 
     def _painted_on(self, image_id: str) -> AnnotationReference | None:
         """Return what is annotated of an image where corrections are shown at once."""
-        if not self.preferences.learn_corrections:
+        if not self._session.preferences.learn_corrections:
             return None
         try:
             return self._images.annotation_reference(image_id)

@@ -28,17 +28,13 @@ from napari_unet.session.training.run_record import name_for_run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.jobs import Job
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.targets import Targets
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Most planes of a stack or movie to train on: the noise is the same in all.
 _PLANES = 16
@@ -78,24 +74,11 @@ class Denoiser:
 
     changed = Signal()
     """It began, made progress or ended."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
-        models: ModelList,
-        targets: Targets,
-        scratch: Path,
-        preferences: Preferences,
-    ) -> None:
-        self._viewer, self._store, self._images = viewer, store, images
-        self._worker, self._models, self._targets = worker, models, targets
-        self._scratch = scratch
-        self.preferences = preferences
+    def __init__(self, session: Session, models: ModelList, targets: Targets) -> None:
+        self._session, self._models, self._targets = session, models, targets
+        self._viewer, self._images = session.viewer, session.images
+        self._worker, self.message = session.worker, session.message
         self.progress, self.status = 0.0, ""
         self._run: _Run | None = None
         self._files: list[ArrayReference] = []
@@ -192,7 +175,7 @@ class Denoiser:
             self._give_up(run, str(error))
 
     def _learn(self, run: _Run, settings: Training) -> None:
-        folder = self._store.run_folder / DENOISERS
+        folder = self._session.store.run_folder / DENOISERS
         folder.mkdir(mode=0o700, exist_ok=True)
         name = name_for_run(f"{run.image.name} denoise", datetime.now(), folder)
         output = folder / f"{name}{SUFFIX}"
@@ -206,7 +189,7 @@ class Denoiser:
             settings=settings,
             output=str(output),
             checkpoint=str(run.checkpoint),
-            device=self.preferences.device,
+            device=self._session.preferences.device,
         )
         self.status = f"Learning what is noise in {run.image.name} …"
         self._submit(run, job, self._learnt)
@@ -225,10 +208,12 @@ class Denoiser:
         image, card = run.image, entry.card
         shape = (card.architecture.classes, *image.annotation_shape)
         run.what = "denoised" if card.training.task == "denoise" else card.name
-        run.made = ArrayReference.create_in(self._scratch, "made", shape, "float32")
+        run.made = ArrayReference.create_in(
+            self._session.scratch, "made", shape, "float32"
+        )
         self._files.append(run.made)
         # the mean of eight views has less residual noise
-        settings = self.preferences.prediction(averaging="dihedral")
+        settings = self._session.preferences.prediction(averaging="dihedral")
         if Resampling(card, image).implausible:
             settings = settings.replace(rescale=False)
         job = PredictJob(

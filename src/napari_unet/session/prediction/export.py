@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from psygnal import Signal
 
@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 
     from napari_unet.core.annotation.annotations import ClassKind
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 Format = Literal["tif", "ome.tif", "zarr"]
 
@@ -70,20 +69,17 @@ class Exporter:
     `results` are the latest of each image, by its id.
     """
 
-    message = Signal(str, str)
-    """A level and a sentence."""
     changed = Signal()
     status = "Writing files …"
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        self._store, self._images, self._worker = store, images, worker
+        self._store, self._images = session.store, session.images
+        self._worker, self.message = session.worker, session.message
         self._results, self._segmenter = results, segmenter
         self._parts: list[_Part] = []
         segmenter.changed.connect(self._go_on)
@@ -144,21 +140,20 @@ class Exporter:
                 "Choose masks, probabilities, points or the table to be written, or a "
                 "format of another program."
             )
+        contents = {
+            "masks": masks,
+            "maps": probabilities,
+            "table": table,
+            "points": points,
+            "format": format,
+            "objects": tuple(objects),
+        }
         export, parts = _Export(folder), []
         taken: dict[str, str] = {}
         for image_id in dict.fromkeys(image_ids):
             try:
                 results = self._results_of(image_id)
-                job = self._job(
-                    results,
-                    folder,
-                    format,
-                    masks,
-                    table,
-                    points,
-                    probabilities,
-                    objects,
-                )
+                job = self._job(results, folder, contents)
                 # as file systems without case distinction see them
                 if (key := job.name.casefold()) in taken:
                     raise ValueError(
@@ -202,23 +197,17 @@ class Exporter:
         return results
 
     def _job(
-        self,
-        results: ResultLayers,
-        folder: Path,
-        format: Format,  # noqa: A002 - as in `ExportJob`
-        masks: bool,
-        table: bool,
-        points: bool,
-        maps: bool,
-        objects: Sequence[str],
+        self, results: ResultLayers, folder: Path, contents: dict[str, Any]
     ) -> ExportJob:
-        image, files = results.image, results.files
-        if not (masks or maps or results.has_cells):
+        """Return the job; `contents` are its fields that say what is written."""
+        image, files, masks = results.image, results.files, contents["masks"]
+        if not (masks or contents["maps"] or results.has_cells):
             raise ValueError(
                 f"{image.name} has regions but no cells, of which the table "
                 "would be: choose masks or probabilities."
             )
-        cells = results.has_cells and bool(masks or table or points or objects)
+        of_cells = (contents[name] for name in ("masks", "table", "points", "objects"))
+        cells = results.has_cells and any(of_cells)
         regions = results.has_regions and masks
         return ExportJob(
             folder=str(folder),
@@ -227,14 +216,9 @@ class Exporter:
             cells=files["cells"] if cells else None,
             probabilities=files["probability"],
             classes=plain_classes(results.classes),
-            masks=masks,
-            table=table,
-            maps=maps,
-            points=points,
             class_masks=files["classes"] if regions else None,
-            format=format,
-            objects=tuple(objects),
             colours=tuple(colour_of(c, k) for k, c in enumerate(results.classes)),
+            **contents,
         )
 
     def _waiting(self) -> list[_Part]:

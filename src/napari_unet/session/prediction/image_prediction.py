@@ -17,14 +17,13 @@ if TYPE_CHECKING:
     from napari_unet.core.remote_messages import RemoteRun
     from napari_unet.core.settings import Prediction
     from napari_unet.session.compute_place import ComputePlace
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelEntry
     from napari_unet.session.prediction.model_results import ModelResults
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
     from napari_unet.session.prediction.targets import Target
-    from napari_unet.session.project.store import ProjectStore
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(slots=True, eq=False)
@@ -67,21 +66,18 @@ class ImagePrediction:
     """It began or ended, or `status` changed."""
     progressed = Signal(float)
     """As `share`."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
     image_ended = Signal()
     """Nothing more comes of an image, whether it was predicted or not."""
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
-        worker: Worker,
+        session: Session,
         model_results: ModelResults,
         segmenter: Segmenter,
         place: ComputePlace,
     ) -> None:
-        self._store, self._images, self._worker = store, images, worker
+        self._store, self._images = session.store, session.images
+        self._worker, self.message = session.worker, session.message
         self._model_results, self._segmenter = model_results, segmenter
         self._place = place
         self._run: ImageRun | None = None

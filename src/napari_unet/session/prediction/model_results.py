@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari_unet.io.project_record import ProjectClass
 from napari_unet.session.images import layers as roles
 from napari_unet.session.prediction.results import ResultLayers, colour_of
-from napari_unet.session.project.record import ProjectClass
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.model import ModelCard
-    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.models import ModelEntry
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.session.session import Session
 
 
 class ModelResults:
@@ -31,14 +28,15 @@ class ModelResults:
     the end.
     """
 
-    def __init__(self, viewer: ViewerModel, images: ImageList, scratch: Path) -> None:
+    def __init__(self, session: Session) -> None:
         self.latest: dict[str, ResultLayers] = {}
-        self._viewer, self._images, self._scratch = viewer, images, scratch
+        self._viewer, self._images = session.viewer, session.images
+        self._scratch = session.scratch
         # by image and model file; with the time at which that was written
         self._all: dict[tuple[str, str], tuple[ResultLayers, float]] = {}
         # image and run of layers that were deleted
         self._removed: set[tuple[str, str]] = set()
-        viewer.layers.events.removed.connect(self._on_removed)
+        self._viewer.layers.events.removed.connect(self._on_removed)
 
     def of(self, image_id: str, entry: ModelEntry, project: Project) -> ResultLayers:
         """Return the results of a model on an image, to be filled and shown.

@@ -14,14 +14,13 @@ from napari_unet.session.prediction.cell_follower import CellFollower
 from napari_unet.session.prediction.results import colour_of
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.cells.measurements import Columns
     from napari_unet.core.messages import Failed
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.segmentation import Segmenter
-    from napari_unet.session.worker.client import Worker
+    from napari_unet.session.session import Session
 
 _ROLE = "points"
 # Of a point, in pixels of the image, and the least and most on the screen.
@@ -33,13 +32,12 @@ class PointLayers(CellFollower):
 
     def __init__(
         self,
-        viewer: ViewerModel,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         segmenter: Segmenter,
     ) -> None:
-        super().__init__(worker, results, segmenter)
-        self._viewer = viewer
+        super().__init__(session, results, segmenter)
+        self._viewer = session.viewer
         self._wanted: set[str] = set()
 
     def show(self, image_id: str) -> None:

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.settings import Prediction
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.prediction.cells_layer import Seen
-    from napari_unet.session.project.record import ProjectImage
 
 Tracked = Literal["tracks"]
 """The tracks of cells."""

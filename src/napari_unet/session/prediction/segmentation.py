@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from napari_unet.core.messages import Failed
     from napari_unet.core.settings import Segmentation
     from napari_unet.session.prediction.results import ResultLayers
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
     _Kind = Literal["visible", "background"]
 
@@ -53,12 +54,10 @@ class Segmenter:
     """Cells were found, or there is nothing left to do."""
     failed = Signal(str)
     """Why cells could not be found, in a sentence."""
-    worker_died = Signal(str)
-    """Why it ended, in a sentence; a new process goes on."""
 
     def __init__(
         self,
-        worker: Worker,
+        session: Session,
         results: dict[str, ResultLayers],
         settings: Segmentation,
         edits: Callable[[str], ArrayReference | None],
@@ -66,7 +65,8 @@ class Segmenter:
     ) -> None:
         self.settings = settings
         self._edits_of, self._painted_on = edits, painted
-        self._worker, self._results = worker, results
+        self._worker, self._message = session.worker, session.message
+        self._results = results
         self._version = 0
         self._predictions = 0
         self._rest = Throttle(_REST_S)
@@ -244,7 +244,7 @@ class Segmenter:
             if isinstance(handle.job, SegmentJob) and handle.job.link:
                 results.cells.forget()
             self._jobs.clear()  # the other died with it
-            self.worker_died.emit(failure.sentence)
+            self._message.emit("error", failure.sentence)
             self.go_on()
         elif self._is_latest(results):
             self.stop()

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
     from napari_unet.core.messages import Failed
     from napari_unet.core.starters import Choice
-    from napari_unet.session.images.image_list import ImageList
     from napari_unet.session.models import ModelList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 
 class StarterChoice:
@@ -28,24 +27,15 @@ class StarterChoice:
 
     changed = Signal()
     """A search for a model began or ended, or found one for an image."""
-    failed = Signal(str)
-    """Why no model could be chosen."""
 
-    def __init__(
-        self,
-        images: ImageList,
-        models: ModelList,
-        worker: Worker,
-        preferences: Preferences,
-    ) -> None:
-        self._images, self._models, self._worker = images, models, worker
-        self.preferences = preferences
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._session, self._images, self._models = session, session.images, models
         self._choices: dict[str, Choice] = {}
         self._image = ""  # the image that is tried now
         self._handle: Handle | None = None
         # called after the choice, if anything waits for it
         self._then: Callable[[], object] | None = None
-        images.current_changed.connect(self._propose)
+        self._images.current_changed.connect(self._propose)
         models.selected_changed.connect(self._propose)
 
     @property
@@ -126,9 +116,9 @@ class StarterChoice:
         except (ValueError, KeyError) as error:
             self._fail(str(error))
             return
-        settings = self.preferences.prediction()
+        settings = self._session.preferences.prediction()
         job = ChooseStarterJob(image, place, centre(box), settings)
-        handle = self._worker.submit(job)
+        handle = self._session.worker.submit(job)
         self._handle = handle
         handle.event.connect(partial(self._on_event, image_id))
         handle.ended.connect(partial(self._on_ended, image_id))
@@ -149,7 +139,7 @@ class StarterChoice:
 
     def _fail(self, sentence: str) -> None:
         if self._end() is not None:
-            self.failed.emit(sentence)
+            self._session.message.emit("error", sentence)
 
     def _end(self) -> Callable[[], object] | None:
         then, self._then = self._then, None

@@ -14,16 +14,14 @@ from napari_unet.core.text import counted
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from napari.components import ViewerModel
     from napari.layers import Layer
 
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.jobs import Place
     from napari_unet.core.model import ModelCard
-    from napari_unet.session.images.image_list import ImageList
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelList
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
 
 Extent = Literal["slice", "view", "layer", "images"]
 """The slice in view, what the canvas shows of it, a whole image, or all open images."""
@@ -50,15 +48,9 @@ class Target:
 class Targets:
     """Finds the images to predict, and adds new ones to the project."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        models: ModelList,
-    ) -> None:
-        self._viewer, self._store = viewer, store
-        self._images, self._models = images, models
+    def __init__(self, session: Session, models: ModelList) -> None:
+        self._viewer, self._store = session.viewer, session.store
+        self._images, self._models = session.images, models
 
     def name(self) -> str:
         """Return the name of the image that would be predicted; empty if none."""

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.project.places_log import PlaneIndex
-    from napari_unet.session.project.record import ProjectImage
 
     Planes = NDArray[Any] | Mapping[PlaneIndex, NDArray[Any]]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 _NAME = re.compile(r"edits-(.+)\.raw")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.images.allocation import full
-from napari_unet.io.atomic import atomic, flush_file
+from napari_unet.io.atomic import flush_file, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,9 +41,7 @@ class PlacesLog:
         lines = [f"+ {t} {z}" for t, z in sorted(places)]
         text = "\n".join([_HEADER, *lines, f"h {highest}", ""])
         self._path = path
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="ascii")
-            temporary.chmod(0o600)
+        write_text(path, text, private=True)
 
     def add(self, plane: PlaneIndex) -> None:
         """Log a plane; OSError if the disk is full."""

@@ -15,22 +15,21 @@ from filelock import FileLock, Timeout
 from napari_unet.core.annotation.annotations import FIRST_OBJECT, UNKNOWN
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.geometry.boxes import field_index
+from napari_unet.io.project_record import FILE_NAME, ProjectFile
 from napari_unet.io.records import inside
-from napari_unet.io.saved_project import FILE_NAME
 from napari_unet.io.user_data import data_folder
 from napari_unet.session.project.annotation_file import (
     known_places,
     log_of,
     reference,
 )
-from napari_unet.session.project.record import ProjectFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from napari_unet.core.images.image import ArrayLike
-    from napari_unet.session.project.record import ProjectImage
+    from napari_unet.io.project_record import ProjectImage
 
 _log = logging.getLogger(__name__)
 

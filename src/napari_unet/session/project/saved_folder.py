@@ -14,21 +14,21 @@ from uuid import uuid4
 
 from napari_unet.io.atomic import atomic, remove_strays
 from napari_unet.io.export import write_labels
+from napari_unet.io.image_paths import relative, resolved
 from napari_unet.io.model_file import read_card
 from napari_unet.io.names import file_stem
+from napari_unet.io.project_record import FILE_NAME, MODELS, ProjectFile
 from napari_unet.io.records import inside, is_real_folder, private_folder
 from napari_unet.io.run_folder import copy_run
-from napari_unet.io.saved_project import FILE_NAME, MODELS, read_annotation
+from napari_unet.io.saved_project import read_annotation
 from napari_unet.io.trained_run import run_folder_of
 from napari_unet.session.project.annotation_file import AnnotationFile
 from napari_unet.session.project.edit_files import file_name
-from napari_unet.session.project.image_paths import relative, resolved
-from napari_unet.session.project.record import ProjectFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.io.project_record import Project, ProjectImage
 
 
 # In characters, of up to four bytes each.

@@ -16,17 +16,17 @@ from uuid import uuid4
 from psygnal import Signal
 
 from napari_unet.io.atomic import remove_strays
-from napari_unet.io.records import is_real_folder, private_folder
-from napari_unet.io.saved_project import MODELS
-from napari_unet.session.preferences import Preferences
-from napari_unet.session.project.annotation_set import AnnotationSet
-from napari_unet.session.project.edit_files import EditFiles
-from napari_unet.session.project.image_paths import is_missing
-from napari_unet.session.project.record import (
+from napari_unet.io.image_paths import is_missing
+from napari_unet.io.project_record import (
+    MODELS,
     Project,
     ProjectFile,
     ProjectImage,
 )
+from napari_unet.io.records import is_real_folder, private_folder
+from napari_unet.session.preferences import Preferences
+from napari_unet.session.project.annotation_set import AnnotationSet
+from napari_unet.session.project.edit_files import EditFiles
 from napari_unet.session.project.recovery import default_root, lock
 from napari_unet.session.project.saved_folder import (
     folder_name,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from psygnal import Signal
-
 from napari_unet.core import events
 from napari_unet.core.jobs import RemoteTrainJob, TrainJob
 from napari_unet.session.future import all_of
@@ -18,14 +16,12 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Correction
-    from napari_unet.session.annotating.control import Annotating
+    from napari_unet.io.project_record import Project, ProjectImage
     from napari_unet.session.future import Future
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import Project, ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.run_record import RunRecord
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 class ActiveRun:
@@ -37,15 +33,10 @@ class ActiveRun:
     where the worker can read them.
     """
 
-    notice = Signal(str)
-    """What is not learnt from any more, and from when on."""
-
     def __init__(
         self,
         record: RunRecord,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
+        session: Session,
         training_data: TrainingData,
         *,
         resume: bool,
@@ -57,15 +48,17 @@ class ActiveRun:
         self.handle: Handle | None = None
         self.progress = RunProgress()
         self._told_of_remote = False
+        images, store = session.images, session.store
         self.corrections = Corrections(images, record.images, self.ndim, self._correct)
-        self._images = images
+        self._images, self._worker = images, session.worker
+        self._message = session.message
         self._training_data = training_data
-        self._object_index = annotating.object_index
+        self._object_index = session.annotating.object_index
         project = store.project
         self._network_kinds = self._kinds = tuple(c.kind for c in project.classes)
         self._known = {image.id: image for image in project.images}
         self._connections: list[tuple[Any, Any]] = [
-            (annotating.edited, self.corrections.add),
+            (session.annotating.edited, self.corrections.add),
             (store.replaced, self._on_replaced),
             (store.changed, self._on_project),
         ]
@@ -84,7 +77,7 @@ class ActiveRun:
         share = self._images.share_frames
         return all_of([share(id_, [t for t, _ in places]) for id_, places in each])
 
-    def submit(self, worker: Worker, folder: Path, device: str) -> Handle:
+    def submit(self, folder: Path, device: str) -> Handle:
         """Write the run down in the folder of the runs, and hand it to the worker.
 
         ValueError or KeyError if an image was closed or removed, or its annotation, in
@@ -108,7 +101,7 @@ class ActiveRun:
             **more,
         )
         record.write(folder)
-        self.handle = worker.submit(job)
+        self.handle = self._worker.submit(job)
         self.handle.event.connect(self._on_event)
         return self.handle
 
@@ -133,7 +126,7 @@ class ActiveRun:
     def _on_event(self, event: Event) -> None:
         self.progress.add(event)
         if isinstance(event, events.Notice):
-            self.notice.emit(event.sentence)
+            self._message.emit("info", event.sentence)
         if isinstance(event, events.TrainingStarted):
             self.ndim = self.corrections.ndim = event.ndim
             self._add_new_planes()
@@ -155,14 +148,16 @@ class ActiveRun:
             return
         self._kinds = kinds
         if not self._fits:
-            self.notice.emit(
+            self._message.emit(
+                "info",
                 "The classes changed: what is painted from now on is used from the "
-                "next training on."
+                "next training on.",
             )
         elif len(kinds) > len(self._network_kinds):
-            self.notice.emit(
+            self._message.emit(
+                "info",
                 "The network in training has no place for the new class: it is learnt "
-                "from the next training on."
+                "from the next training on.",
             )
 
     @property
@@ -184,9 +179,10 @@ class ActiveRun:
         if self.record.far is not None:
             if not self._told_of_remote:
                 self._told_of_remote = True
-                self.notice.emit(
+                self._message.emit(
+                    "info",
                     "The training on another computer does not see what is painted "
-                    "now: it is used from the next training on."
+                    "now: it is used from the next training on.",
                 )
         elif self.handle is not None and self._fits:
             self.handle.correct(correction)

@@ -14,13 +14,10 @@ if TYPE_CHECKING:
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.messages import Failed
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.io.project_record import ProjectImage
+    from napari_unet.session.session import Session
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +39,15 @@ class Automatic:
     failed = Signal(str)
     """Why nothing could be planned, in a sentence."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        training_data: TrainingData,
-        worker: Worker,
-        preferences: Preferences,
-    ) -> None:
-        self._store, self._images = store, images
-        self._training_data = training_data
-        self._worker, self.preferences = worker, preferences
+    def __init__(self, session: Session, training_data: TrainingData) -> None:
+        self._session, self._training_data = session, training_data
+        self._store, self._images = session.store, session.images
         self._handle: Handle | None = None
         self._asked: _Asked | None = None
         self._plan: Training | None = None
         # whether nothing was painted since
         self._fresh = False
-        self._sources = (annotating.edited, store.replaced)
+        self._sources = (session.annotating.edited, session.store.replaced)
         for source in self._sources:
             source.connect(self._on_edited)
 
@@ -106,7 +94,7 @@ class Automatic:
             self.failed.emit(str(error))
             return
         self._asked, self._plan, self._fresh = question, None, True
-        handle = self._handle = self._worker.submit(job)
+        handle = self._handle = self._session.worker.submit(job)
         handle.event.connect(self._on_event)
         handle.failed.connect(self._on_failed)
         self.changed.emit()
@@ -125,7 +113,9 @@ class Automatic:
 
     def _question(self, settings: Training, start: str | None) -> _Asked:
         chosen, classes = self._training_data.chosen(), self._store.project.classes
-        return _Asked(settings, start, self.preferences.device, chosen, tuple(classes))
+        return _Asked(
+            settings, start, self._session.preferences.device, chosen, tuple(classes)
+        )
 
     def _on_edited(self, *_: object) -> None:
         if self._fresh:

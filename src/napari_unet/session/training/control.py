@@ -22,15 +22,9 @@ from napari_unet.session.training.training_plan import TrainingPlan
 from napari_unet.session.worker.client import WORKER_ENDED
 
 if TYPE_CHECKING:
-    from napari.components import ViewerModel
-
     from napari_unet.core.messages import Failed
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.run_record import RunRecord
-    from napari_unet.session.worker.client import Worker
 
 State = Literal["idle", "starting", "training", "paused", "stopping"]
 
@@ -42,8 +36,6 @@ _COUNTING = 0.1
 
 class TrainingControl:
     """Starts, watches and ends training runs.
-
-    The pixels of the live preview are in the folder `scratch`.
 
     Attributes
     ----------
@@ -69,45 +61,31 @@ class TrainingControl:
     began = Signal()
     finished = Signal(object)
     """A `ModelSaved`; the state is idle by then."""
-    message = Signal(str, str)
-    """A level (info, warning, error) and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        store: ProjectStore,
-        images: ImageList,
-        annotating: Annotating,
-        worker: Worker,
-        scratch: Path,
-        preferences: Preferences,
-        place: ComputePlace | None = None,
-    ) -> None:
+    def __init__(self, session: Session, place: ComputePlace | None = None) -> None:
         self.place = place or ComputePlace()
-        self._store, self._images = store, images
-        self._annotating, self._worker = annotating, worker
-        self.preferences = preferences
+        self._session, self.message = session, session.message
+        self._store, self._images = session.store, session.images
         self.state: State = "idle"
         # emitted with the next tick: nobody listens yet
         self._warnings: list[str] = []
-        data = self.training_data = TrainingData(store, images, annotating)
-        self.automatic = Automatic(store, images, annotating, data, worker, preferences)
+        data = self.training_data = TrainingData(session)
+        self.automatic = Automatic(session, data)
         self.plan = TrainingPlan(
-            store, images, data, self.automatic, self._warnings.append, self.place
+            session, data, self.automatic, self._warnings.append, self.place
         )
-        self.offers = NetworkOffers(store, data, worker, preferences)
-        self.preview = LivePreview(viewer, images, worker, scratch, preferences)
+        self.offers = NetworkOffers(session, data)
+        self.preview = LivePreview(session)
         self.run: ActiveRun | None = None
         self.progress = RunProgress()
         self._pace = Throttle(_PACE)
         # whether Train was pressed and waits for a plan
         self._waits_for_plan = False
         self._steps_unseen = self._closed = False
-        for source in (store.changed, images.changed, data.changed):
+        for source in (self._store.changed, self._images.changed, data.changed):
             source.connect(self._on_changed)
         self.automatic.changed.connect(self._on_planned)
         self.automatic.failed.connect(self._on_not_planned)
-        forward_signal(self.preview.message, self.message)
 
     @property
     def can_start(self) -> tuple[bool, str]:
@@ -136,7 +114,7 @@ class TrainingControl:
     def _start(self, before: RunRecord | None) -> None:
         if self.state != "idle":
             return
-        self._annotating.object_index.update_all(_COUNTING)
+        self._session.annotating.object_index.update_all(_COUNTING)
         problem = self.plan.problem(before)
         if problem:
             self.message.emit("warning", problem)
@@ -153,15 +131,12 @@ class TrainingControl:
         self.offers.close()
         run = self.run = ActiveRun(
             before or self.plan.new_record(),
-            self._store,
-            self._images,
-            self._annotating,
+            self._session,
             self.training_data,
             resume=before is not None and self.plan.checkpoint is not None,
         )
         self.progress, self.plan.unfinished = run.progress, None
         forward_signal(run.corrections.failed, self.message, "warning")
-        forward_signal(run.notice, self.message, "info")
         self._enter("starting")
         self.curve_changed.emit()
         run.share_pixels().then(lambda: self._submit(run), self._give_up)
@@ -239,9 +214,9 @@ class TrainingControl:
         if run is not self.run or self.state != "starting" or self._closed:
             return
         self._store.flush()
-        folder, device = self._store.run_folder, self.preferences.device
+        folder, device = self._store.run_folder, self._session.preferences.device
         try:
-            handle = run.submit(self._worker, folder, device)
+            handle = run.submit(folder, device)
         except KeyError:
             self._give_up("An image to train on was removed from the project.")
             return

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from napari_unet.core.training.training_settings import Training
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.training_data import TrainingData
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.worker.client import Handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +50,11 @@ class NetworkOffers:
     changed = Signal()
     """Something became known of a network."""
 
-    def __init__(
-        self,
-        store: ProjectStore,
-        training_data: TrainingData,
-        worker: Worker,
-        preferences: Preferences,
-    ) -> None:
-        self._store = store
-        self._training_data = training_data
-        self._worker = worker
+    def __init__(self, session: Session, training_data: TrainingData) -> None:
+        self._session, self._training_data = session, training_data
+        self._store, self._worker = session.store, session.worker
         self._handle: Handle | None = None
         self._known: dict[Hashable, NetworkSurveyed] = {}
-        self.preferences = preferences
 
     def offers(self) -> tuple[NetworkOffer, ...]:
         """Return all networks, as the settings of the project would have them."""
@@ -115,7 +106,7 @@ class NetworkOffers:
             channels=images[0].channels if images else 1,
             classes=len(project.classes) + 1,
             slices=min((image.sizes["z"] for image in images), default=1),
-            device=self.preferences.device,
+            device=self._session.preferences.device,
         )
 
     def _on_event(self, event: object) -> None:

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Literal
 
-    from napari.components import ViewerModel
-
     from napari_unet.core.annotation.annotations import ClassInfo
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import ImageReference
     from napari_unet.core.jobs import Place
     from napari_unet.core.messages import Failed
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.preferences import Preferences
-    from napari_unet.session.worker.client import Handle, Worker
+    from napari_unet.session.session import Session
+    from napari_unet.session.worker.client import Handle
 
 # Steps after which a run from scratch is worth a preview; if steps are slow, seconds
 # after the first step.
@@ -65,30 +62,15 @@ class View:
 
 
 class LivePreview:
-    """Keeps the prediction of what is in view up to date.
-
-    The pixels of the layers are in the folder `scratch`.
-    """
+    """Keeps the prediction of what is in view up to date."""
 
     changed = Signal()
     """It was switched on or off."""
-    message = Signal(str, str)
-    """A level and a sentence."""
 
-    def __init__(
-        self,
-        viewer: ViewerModel,
-        images: ImageList,
-        worker: Worker,
-        scratch: Path,
-        preferences: Preferences,
-    ) -> None:
+    def __init__(self, session: Session) -> None:
         self.enabled = True
-        self.preferences = preferences
-        self._viewer = viewer
-        self._images = images
-        self._worker = worker
-        self._scratch = scratch
+        self._session, self.message = session, session.message
+        self._viewer, self._images = session.viewer, session.images
         self._results: dict[str, ResultLayers] = {}
         # images in which a preview of this run was shown
         self._claimed: set[str] = set()
@@ -106,9 +88,9 @@ class LivePreview:
         self._waiting = False
         self._deleted: set[str] = set()
         self._failure = ""
-        viewer.dims.events.current_step.connect(self._on_scroll)
-        viewer.layers.events.removed.connect(self._on_removed)
-        images.current_changed.connect(self._on_scroll)
+        self._viewer.dims.events.current_step.connect(self._on_scroll)
+        self._viewer.layers.events.removed.connect(self._on_removed)
+        self._images.current_changed.connect(self._on_scroll)
 
     def results_of(self, image_id: str) -> ResultLayers | None:
         """Return the preview of an image; None if there is none."""
@@ -263,13 +245,13 @@ class LivePreview:
             places=(view.place,),
             region=view.region,
             focus=centre(view.region),
-            settings=self.preferences.prediction(),
+            settings=self._session.preferences.prediction(),
             preview=True,
         )
         self._view = view
         self._period.restart()
         self._scroll_pace.restart()
-        handle = self._worker.submit(job)
+        handle = self._session.worker.submit(job)
         self._handle = handle
         handle.event.connect(lambda event: self._on_event(results, event))
         handle.ended.connect(results.flush_refresh)
@@ -307,7 +289,7 @@ class LivePreview:
                 layers[0],
                 image,
                 self._classes,
-                self._scratch,
+                self._session.scratch,
                 LIVE_RUN,
             )
         return results

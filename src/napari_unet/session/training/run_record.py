@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.core.settings import Settings, explain
 from napari_unet.core.training.training_settings import Training
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.model_file import (
     CHECKPOINT_SUFFIX,
     SUFFIX,
@@ -101,9 +101,7 @@ class RunRecord(Settings):
         other = self._read(folder / _FILE, folder, _log.warning)
         if other is not None and other.name != self.name:
             (folder / _FILE).replace(folder / f"{other.name}{_ASIDE}")
-        with atomic(folder / _FILE) as temporary:
-            temporary.write_text(self.model_dump_json(indent=1), encoding="utf-8")
-            temporary.chmod(0o600)
+        write_text(folder / _FILE, self.model_dump_json(indent=1), private=True)
 
     def remove(self, folder: Path) -> None:
         """Delete the record: the run has ended, or is not to be resumed."""

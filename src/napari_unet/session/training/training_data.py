@@ -19,10 +19,8 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from napari_unet.core.jobs import Place
-    from napari_unet.session.annotating.control import Annotating
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.record import ProjectImage
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.io.project_record import ProjectImage
+    from napari_unet.session.session import Session
 
 _EMPTY = "Paint a few cells and some background in the Annotate dock, then press Train."
 
@@ -64,16 +62,13 @@ class TrainingData:
     changed = Signal()
     """Something was counted anew."""
 
-    def __init__(
-        self, store: ProjectStore, images: ImageList, annotating: Annotating
-    ) -> None:
-        self._store = store
-        self._images = images
-        self._object_index = annotating.object_index
+    def __init__(self, session: Session) -> None:
+        store, images = self._store, self._images = session.store, session.images
+        self._object_index = session.annotating.object_index
         self._cached: TrainingDataSummary | None = None
         self._sources = (
             self._object_index.changed,
-            annotating.edited,
+            session.annotating.edited,
             store.changed,
             images.changed,
             store.replaced,

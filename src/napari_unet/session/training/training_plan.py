@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from napari_unet.core.model import ModelCard
     from napari_unet.core.training.training_settings import Training
     from napari_unet.session.compute_place import ComputePlace
-    from napari_unet.session.images.image_list import ImageList
-    from napari_unet.session.project.store import ProjectStore
+    from napari_unet.session.session import Session
     from napari_unet.session.training.automatic import Automatic
     from napari_unet.session.training.training_data import TrainingData
 
@@ -44,15 +43,14 @@ class TrainingPlan:
 
     def __init__(
         self,
-        store: ProjectStore,
-        images: ImageList,
+        session: Session,
         training_data: TrainingData,
         automatic: Automatic,
         report: Callable[[str], None],
         place: ComputePlace,
     ) -> None:
-        self._store, self._place = store, place
-        self._images = images
+        self._store, self._images = session.store, session.images
+        self._place = place
         self._training_data = training_data
         self._automatic = automatic
         self._report = report

@@ -15,7 +15,7 @@ from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.images.image_outputs import ImageOutputs
 from napari_unet.core.model import Model, ModelCard
 from napari_unet.core.network.opaque import TITLES, Opaque
-from napari_unet.core.settings import explain
+from napari_unet.core.settings import explain, validated
 from napari_unet.core.text import counted, listed, shown, times
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.model_formats import torch_file
@@ -88,10 +88,7 @@ def _own(files: PackageFiles, package: Package) -> Model:
     what, found = f"{files.path}: the card in it", package.ours["card"]
     if not isinstance(found, str) or package.weights.pytorch_state_dict is None:
         raise ValueError(f"{what} is damaged.")
-    try:
-        card = ModelCard.model_validate(parse(found, what))
-    except ValidationError as error:
-        raise ValueError(f"{what} is damaged: {explain(error)}") from error
+    card = validated(ModelCard, parse(found, what), f"{what} is damaged")
     content = _content(files, package.weights.pytorch_state_dict)
     state = torch_file.load(files.path, content)
     with torch_file.about(files.path):

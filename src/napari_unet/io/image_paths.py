@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_unet.io.names import is_of_windows, noted_name
-from napari_unet.session.project.record import ImageSource
+from napari_unet.io.names import is_of_windows, noted_name, split_number
+from napari_unet.io.project_record import ImageSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from napari_unet.session.project.record import Project, ProjectImage
+    from napari_unet.io.project_record import Project, ProjectImage
 
 
 def is_missing(image: ProjectImage) -> bool:
@@ -71,6 +71,8 @@ def resolved(
     """Find the files of an image: as saved, beside the project, or where they were."""
 
     def find(path: str) -> str:
+        if "://" in path:
+            return path
         as_saved = (folder / path).resolve()
         beside = folder.resolve() / noted_name(path)
         for there in (as_saved, beside, Path(absolute.get(path, path))):
@@ -87,9 +89,9 @@ def _is_gone(path: str | None) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """Whether a path exists; not if its name is impossible on this disk."""
+    """Whether a file exists; not if its name is impossible on this disk."""
     try:
-        return path.exists()
+        return split_number(path)[0].exists()
     except OSError:
         return False
 

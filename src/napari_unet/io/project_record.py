@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
 from napari_unet.core.annotation.annotations import (
     PALETTE,
@@ -22,17 +22,20 @@ from napari_unet.core.settings import (
     BorderWeights,
     Segmentation,
     Settings,
-    explain,
+    validated,
 )
 from napari_unet.core.text import shown
 from napari_unet.core.training.training_settings import Training
-from napari_unet.io.atomic import atomic
+from napari_unet.io.atomic import write_text
 from napari_unet.io.records import FileName, inside, is_file_name, read_json
-from napari_unet.io.saved_project import FILE_NAME, MODELS, NEWEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+FILE_NAME, MODELS = "project.json", "models"
+NEWEST = 2
+"""Versions of the format up to this one are read."""
 
 _Settings = TypeVar("_Settings", bound=Settings)
 
@@ -224,10 +227,7 @@ class ProjectFile(Settings):
         version = NEWEST if later else 1
         kept = project.model_copy(update={"version": version})
         text = self.model_copy(update={"project": kept}).model_dump_json(indent=1)
-        with atomic(folder / FILE_NAME) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-            if not self.saved:
-                temporary.chmod(0o600)
+        write_text(folder / FILE_NAME, text, private=not self.saved)
 
     @classmethod
     def read(cls, folder: Path) -> ProjectFile:
@@ -252,12 +252,7 @@ class ProjectFile(Settings):
                 f"{path}: is of a newer napari-unet (format {shown(version)}); "
                 f"formats up to {NEWEST} are read."
             )
-        try:
-            return cls.model_validate(found)
-        except ValidationError as error:
-            raise ValueError(
-                f"{path}: the project file is damaged: {explain(error)}"
-            ) from error
+        return validated(cls, found, f"{path}: the project file is damaged")
 
     @model_validator(mode="after")
     def _each_has_its_own(self) -> Self:
@@ -284,7 +279,7 @@ class ProjectFile(Settings):
         A project that somebody else may have written must not name files of this user.
         """
         project = self.project
-        outside = [m for m in (*project.models, project.start) if m and not _is_own(m)]
+        outside = [m for m in (*project.models, project.start) if m and not is_own(m)]
         start = None if project.start in outside else project.start
         models = tuple(m for m in project.models if m not in outside)
         notes = tuple(
@@ -296,7 +291,7 @@ class ProjectFile(Settings):
         return self.replace(project=kept), notes
 
 
-def _is_own(model: str) -> bool:
+def is_own(model: str) -> bool:
     """Whether a model is in the folder of a project's models."""
     folder, _, name = model.partition("/")
     return folder == MODELS and is_file_name(name)
