@@ -166,7 +166,11 @@ def _found(
     others = {file.path.resolve() for file in right}
     # masks may lie beside the images, in the folder that is given for these
     both = found_files(first, labels=labels, movies=movies)
-    return [f for f in both if f.path.resolve() not in others] or both, right
+    left = [f for f in both if f.path.resolve() not in others]
+    if left:
+        return left, right
+    # images with their annotation drawn on them, and others without any
+    return both, [f for f in right if is_objects(f.path)] or right
 
 
 def _without_partner(
