@@ -158,6 +158,19 @@ def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     assert rule.steps == (Fixed(mean=-6, sd=2, channels=(0,)),)
 
 
+@pytest.mark.parametrize("mode", [{}, {"mode": "fixed"}])
+def test_old_numbers_are_fixed_also_without_a_word(
+    tmp_path: Path, mode: dict[str, str]
+) -> None:
+    description = described_in_04()
+    kwargs = {"axes": "cyx", "mean": 6.0, "std": 2.0, **mode}
+    step = {"name": "zero_mean_unit_variance", "kwargs": kwargs}
+    description["inputs"][0]["preprocessing"] = [step]
+    rule = read(write_package(tmp_path / "a", description)).card.normalisation
+    assert isinstance(rule, GreySteps)
+    assert rule.steps == (Fixed(mean=6, sd=2),)
+
+
 @pytest.mark.parametrize("axes", ["cyx", ["c", "y", "x"], ["channel", "y", "x"]])
 def test_old_axes_may_be_letters_in_a_list(tmp_path: Path, axes: object) -> None:
     description = described_in_04()
@@ -334,6 +347,13 @@ BROKEN: dict[str, tuple[list[Any], str]] = {
     "only Python code": (["weights", "torchscript", None], "which is not run"),
     "a newer format": (["format_version", "0.6.0"], "format 0.6.0; 0.4 and 0.5"),
     "no model": (["type", "dataset"], "should be 'model'"),
+    "a size of another axis and more": (
+        [
+            *("inputs", 0, "axes", 3, "size"),
+            {"tensor_id": "raw", "axis_id": "y", "offset": 4},
+        ],
+        "which sizes along x",
+    ),
     "no sizes": (["inputs", 0, "axes", 2, "size", None], "which sizes along y"),
     "endless sizes": (["inputs", 0, "axes", 2, "size", 2**40], "less than or equal"),
     "axes of words": (["inputs", 0, "axes", 2, "id", "time"], "batch, channel, .z,. y"),

@@ -61,7 +61,7 @@ class PackageFiles:
         """Whether the package has a file of this name."""
         if self._zip:
             with self._opened() as file:
-                return self._inside + name in file.namelist()
+                return self._member(name) in file.namelist()
         return (self._folder / name).is_file()
 
     def read(self, name: str, sha256: str | None = None) -> bytes:
@@ -133,10 +133,14 @@ class PackageFiles:
         if leads_elsewhere or any(c in "\\:" or c < " " for c in name):
             raise ValueError(f"{self.path}: {shown(name)} is no name in a package.")
 
+    def _member(self, name: str) -> str:
+        # as some write it: ./weights.pt
+        return self._inside + PurePosixPath(name).as_posix()
+
     def _size(self, name: str) -> int:
         if self._zip:
             with self._opened() as file:
-                return file.getinfo(self._inside + name).file_size
+                return file.getinfo(self._member(name)).file_size
         return (self._folder / name).stat().st_size
 
     def _content(self, name: str) -> bytes:
@@ -144,7 +148,7 @@ class PackageFiles:
             return content_of(self._folder / name)
         size = self._size(name)
         check_memory(self.path, size // 4)
-        with self._opened() as file, file.open(self._inside + name) as member:
+        with self._opened() as file, file.open(self._member(name)) as member:
             # no more than it says, whatever is in it
             return member.read(size)
 
