@@ -1,7 +1,8 @@
 """Models of ours as bioimage.io packages of format 0.5, for other programs to run.
 
 The network in them gives as many pixels as it takes (`plain_form`), so that programs
-which know nothing of unpadded convolutions cut it into exact tiles.
+which know nothing of unpadded convolutions cut it into exact tiles. A padded network
+takes windows of one size, of which they are to use the middle.
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ _MEASURED = (
     "leaves out a few very bright ones and, by the rule of newer models, most of what "
     "is empty: where that is much, results differ."
 )
+_MIDDLES = (
+    "Other programs set the middle halves of windows side by side, where napari-unet "
+    "blends windows: results differ a little, most where two windows meet."
+)
 # Pixels of the test image that are not border, along each axis.
 _SEEN = {2: 64, 3: 16}
 
@@ -78,18 +83,12 @@ def write_package(
     be written. Whichever it is, nothing half-written stays.
     """
     check_exportable(model.card)
-    if model.card.architecture.padded:
-        raise ValueError(
-            f"{model.card.name}: sees windows of one size, which are blended; programs "
-            "that run packages would set them side by side, with seams, so that none "
-            "is written of it."
-        )
     in_package_words(model.card.normalisation, _letters(model.card))
     files = package_files(model, publication)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as package:
         for name, content in files.items():
             package.writestr(name, content)
-    return () if isinstance(model.card.normalisation, GreySteps) else (_MEASURED,)
+    return _differences(model.card)
 
 
 def package_files(model: Model, publication: Publication) -> dict[str, bytes]:
@@ -118,6 +117,24 @@ def package_files(model: Model, publication: Publication) -> dict[str, bytes]:
         allow_unicode=True,
     )
     return {"bioimageio.yaml": text.encode(), **files}
+
+
+def _differences(card: ModelCard) -> tuple[str, ...]:
+    """Say what other programs do otherwise."""
+    measured = () if isinstance(card.normalisation, GreySteps) else (_MEASURED,)
+    return (*measured, _MIDDLES) if card.architecture.padded else measured
+
+
+def _border(card: ModelCard) -> tuple[int, ...]:
+    """Return what other programs leave out of a result, on each side.
+
+    Of the windows of a padded network a quarter: the pixels there have more weight in
+    the next window, where windows are blended.
+    """
+    sizes = SameSize.of(card.architecture)
+    if card.architecture.padded:
+        return tuple(n // 4 for n in sizes.smallest)
+    return sizes.border
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +198,7 @@ def _input(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
             "type": "space",
             "id": letter,
             "concatenable": True,
-            "size": {"min": least, "step": step},
+            "size": {"min": least, "step": step} if step else least,
         }
         for letter, least, step in zip(
             _letters(card), sizes.smallest, sizes.step, strict=True
@@ -204,9 +221,8 @@ def _input(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _output(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
-    sizes = SameSize.of(card.architecture)
     space = []
-    for letter, border in zip(_letters(card), sizes.border, strict=True):
+    for letter, border in zip(_letters(card), _border(card), strict=True):
         axis: dict[str, Any] = {"type": "space", "id": letter}
         axis |= {"halo": border} if border else {}
         space.append({**axis, "size": {"tensor_id": "image", "axis_id": letter}})
@@ -248,7 +264,10 @@ def _readme(card: ModelCard, publication: Publication) -> str:
     )
     trained = f"{counted(card.steps, 'step')} on {counted(len(card.images), 'image')}"
     members = f"The mean of {card.members} networks. " if card.members > 1 else ""
-    otherwise = "" if isinstance(card.normalisation, GreySteps) else f" {_MEASURED}"
+    otherwise = "".join(f" {one}" for one in _differences(card))
+    taken = f"Sizes are multiples of {times(sizes.step)} pixels, at least"
+    if card.architecture.padded:
+        taken = "Its size is"
     score = (
         f"On {card.score.pixels} pixels that were held out: {card.score.words}."
         if card.score
@@ -264,10 +283,9 @@ with napari-unet {__version__}. Authors: {", ".join(publication.authors)}. Licen
 
 ## Use
 
-The output has the size of the input. Sizes are multiples of {times(sizes.step)}
-pixels, at least {times(sizes.smallest)}; the outermost {times(sizes.border)} pixels on
-each side are context and not right: programs that follow the `halo` of the yaml leave
-them out.
+The output has the size of the input. {taken} {times(sizes.smallest)} pixels; the
+outermost {times(_border(card))} pixels on each side are context and no result: programs
+that follow the `halo` of the yaml leave them out.
 
 Pixel size: {pixel}. Images of another one have to be resampled.
 
@@ -338,7 +356,7 @@ def _cover(
     """Return a picture, twice as wide as high: the image and the result."""
     import imagecodecs
 
-    border = SameSize.of(card.architecture).border
+    border = _border(card)
     inner = tuple(slice(b, -b or None) for b in border)
     result = made[0, 0] if card.outputs else 1 - made[0, 0]
     panels = []
