@@ -105,6 +105,8 @@ def test_the_overlay_of_an_image_is_its_annotation(
     told = capsys.readouterr().err
     assert "a.tif with a.tif, b.tif with b.tif; 1 without labels left out: none" in told
     assert [c.name for c in read_card(output).classes] == ["nuclei", "mitosis"]
+    assert main([*command, "--output", str(output), "--task", "regress"]) == 1
+    assert "is named as image and as target" in capsys.readouterr().err
     (tmp_path / "in" / "a.tif").unlink()
     (tmp_path / "in" / "b.tif").unlink()
     assert main([*command, "--output", str(output)]) == 1

@@ -167,10 +167,9 @@ def _found(
     # masks may lie beside the images, in the folder that is given for these
     both = found_files(first, labels=labels, movies=movies)
     left = [f for f in both if f.path.resolve() not in others]
-    if left:
-        return left, right
-    # images with their annotation drawn on them, and others without any
-    return both, [f for f in right if is_objects(f.path)] or right
+    # images with their annotation drawn on them, among others without any
+    drawn_on = [f for f in right if is_objects(f.path)] if what == "label" else []
+    return (left, right) if left else (both, drawn_on or right)
 
 
 def _without_partner(

@@ -79,7 +79,8 @@ def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
     one = what.removesuffix("s")
     pairing = pair_files([options.images], [options.labels], options.pair_by, one)
     for image, partner in pairing.pairs:
-        if image.resolve() == partner.resolve() and not is_objects(partner):
+        is_drawn_on = what == "labels" and is_objects(partner)
+        if image.resolve() == partner.resolve() and not is_drawn_on:
             raise ValueError(
                 f"{image}: is named as image and as {what}; name the {what} alone, as "
                 f"in 'folder/*_{'mask' if one == 'label' else one}*'."

@@ -171,6 +171,26 @@ def test_old_numbers_are_fixed_also_without_a_word(
     assert rule.steps == (Fixed(mean=6, sd=2),)
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("inputs", 0, "preprocessing", 0, "kwargs", "mode"), "per_hour"),
+        (("outputs", 0, "shape", "scale", 1), float("inf")),
+        (("outputs", 0, "shape", "scale", 2), 0),
+    ],
+)
+def test_old_words_that_mean_nothing_are_refused(
+    tmp_path: Path, path: tuple[Any, ...], value: object
+) -> None:
+    part: Any = described_in_04()
+    description = part
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(ValueError, match="not described as format 0"):
+        read(write_package(tmp_path / "a", description))
+
+
 @pytest.mark.parametrize("axes", ["cyx", ["c", "y", "x"], ["channel", "y", "x"]])
 def test_old_axes_may_be_letters_in_a_list(tmp_path: Path, axes: object) -> None:
     description = described_in_04()

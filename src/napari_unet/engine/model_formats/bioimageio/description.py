@@ -170,12 +170,11 @@ def package_of(found: dict[str, Any], where: object) -> Package:
     except ValidationError as error:
         raise ValueError(f"{where}: {explain(error)}") from error
     except (
+        ArithmeticError,
         AttributeError,
-        KeyError,
-        IndexError,
+        LookupError,
         TypeError,
         ValueError,
-        ZeroDivisionError,
     ) as error:
         raise ValueError(
             f"{where}: its inputs and outputs are not described as format {version} "
@@ -336,6 +335,8 @@ def _new_step(old: dict[str, Any]) -> dict[str, Any]:
     # without a mode numbers are fixed, if there are any
     usual = "fixed" if "mean" in kwargs else "per_sample"
     name, mode = old["name"], kwargs.pop("mode", usual)
+    if mode not in ("fixed", "per_dataset", "per_sample"):
+        raise ValueError(f"{name} has the mode {mode}")
     if mode == "per_dataset":
         kwargs["axes"] = ["batch", *kwargs.get("axes", ())]
     if mode == "fixed":
