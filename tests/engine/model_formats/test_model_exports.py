@@ -203,12 +203,24 @@ def test_the_weights_of_a_package_need_nothing_but_torch(tmp_path: Path) -> None
         torch.testing.assert_close(network(seen), expected)
 
 
-def test_a_foreign_reading_of_our_package_gives_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("steps", "notes"),
+    [
+        ((MinMax(low=1, high=99), Fixed(mean=0.5, sd=-2)), 0),
+        # as milesial's program does it
+        ((Fixed(sd=255, above=1),), 1),
+    ],
+)
+def test_a_foreign_reading_of_our_package_gives_the_same(
+    tmp_path: Path, steps: tuple[Any, ...], notes: int
+) -> None:
     """As if it were of another program: by its yaml and its TorchScript."""
-    steps = GreySteps(steps=(MinMax(low=1, high=99), Fixed(mean=0.5, sd=-2)))
     model = random_model(DEEP)
-    model = Model(model.card.replace(normalisation=steps), model.weights)
+    rule = GreySteps(steps=steps)
+    model = Model(model.card.replace(normalisation=rule), model.weights)
     path = written("bioimageio", model, tmp_path)
+    said = MODEL_FORMATS["bioimageio"].write(model, path, NOBODY)
+    assert sum("other programs do this with every image" in s for s in said) == notes
     folder = tmp_path / "folder"
     with ZipFile(path) as package:
         package.extractall(folder)

@@ -121,8 +121,13 @@ def package_files(model: Model, publication: Publication) -> dict[str, bytes]:
 
 def _differences(card: ModelCard) -> tuple[str, ...]:
     """Say what other programs do otherwise."""
-    measured = () if isinstance(card.normalisation, GreySteps) else (_MEASURED,)
-    return (*measured, _MIDDLES) if card.architecture.padded else measured
+    rule = card.normalisation
+    found = [] if isinstance(rule, GreySteps) else [_MEASURED]
+    if isinstance(rule, GreySteps) and measured_on_all(rule) != rule:
+        found.append(
+            f"Grey values: {rule.words}; other programs do this with every image."
+        )
+    return (*found, _MIDDLES) if card.architecture.padded else tuple(found)
 
 
 def _border(card: ModelCard) -> tuple[int, ...]:
