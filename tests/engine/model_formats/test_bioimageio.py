@@ -133,6 +133,30 @@ def test_a_folder_that_was_packed_whole_is_read(tmp_path: Path) -> None:
     assert not recognises(path)  # which is meant is open
 
 
+@pytest.mark.parametrize(
+    ("yaml_name", "inside"),
+    [("my.bioimageio.yaml", ""), ("rdf.yaml", "./"), ("model.yaml", "f\\")],
+)
+def test_names_in_a_zip_may_be_written_in_other_ways(
+    tmp_path: Path, yaml_name: str, inside: str
+) -> None:
+    folder = write_package(tmp_path / "filter")
+    text = yaml.safe_load((folder / "rdf.yaml").read_text())
+    text["weights"]["torchscript"]["source"] = "./weights.pt"
+    path = tmp_path / "packed.zip"
+    with ZipFile(path, "w") as file:
+        file.writestr(f"{inside}{yaml_name}", yaml.safe_dump(text))
+        file.write(folder / "weights.pt", f"{inside}weights.pt")
+        # the field's own library takes it last of all
+        file.writestr(f"{inside}z.model.yaml", "format_version: 0.1")
+    assert recognises(path)
+    assert read(path).card.classes
+    with ZipFile(path) as file:
+        file.extractall(tmp_path / "out")
+    if not inside:
+        assert read(tmp_path / "out").card.classes
+
+
 @pytest.mark.parametrize("version", [0.5, "0.5.0", "0.5.12"])
 def test_a_format_may_be_named_without_its_last_number(
     tmp_path: Path, version: str | float
@@ -364,7 +388,11 @@ BROKEN: dict[str, tuple[list[Any], str]] = {
         "nothing is fetched: get the whole package",
     ),
     "no such file": (["weights", "torchscript", "source", "w.pt"], "has no file w.pt"),
-    "only Python code": (["weights", "torchscript", None], "which is not run"),
+    "only Python code": (
+        ["weights", {"pytorch_state_dict": {"source": "w.pt"}}],
+        "Python code, which is not run",
+    ),
+    "no weights": (["weights", "torchscript", None], "alone run as they are\\.$"),
     "a newer format": (["format_version", "0.6.0"], "format 0.6.0; 0.4 and 0.5"),
     "no model": (["type", "dataset"], "should be 'model'"),
     "a size of another axis and more": (
