@@ -78,6 +78,16 @@ class SameSize:
             network.step, tuple(fill), network.halo, tuple(border), tuple(smallest)
         )
 
+    @property
+    def context(self) -> tuple[int, ...]:
+        """What other programs leave out, on each side.
+
+        Of a window of fixed size a quarter: the pixels there have more weight in the
+        next window, where windows are blended.
+        """
+        rows = zip(self.smallest, self.step, self.border, strict=True)
+        return tuple(border if step else n // 4 for n, step, border in rows)
+
     def covering(self, seen: int) -> tuple[int, ...]:
         """Return the smallest input of which so many pixels an axis are right."""
         sizes = zip(self.smallest, self.border, self.step, strict=True)
