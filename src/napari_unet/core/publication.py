@@ -27,5 +27,5 @@ class Publication(Settings):
     def _are_names(cls, found: tuple[str, ...]) -> tuple[str, ...]:
         names = tuple(name.strip() for name in found)
         if not all(names):
-            raise ValueError("an author has a name.")
+            raise ValueError("are names, none of them empty")
         return names

@@ -406,6 +406,8 @@ def test_the_command_line_writes_and_reads(
     command = ["export-model", own, str(tmp_path / "p.zip"), "--format", "bioimageio"]
     assert main(command) == 1
     assert "needs --author and --licence" in capsys.readouterr().err
+    assert main([*command, "--author", " ", "--licence", "MIT"]) == 1
+    assert "authors are names, none of them empty" in capsys.readouterr().err
     assert not (tmp_path / "p.zip").exists()
     command = ["export-model", again, str(tmp_path / "x.pt"), "--format", "torchscript"]
     assert main(command) == 1
