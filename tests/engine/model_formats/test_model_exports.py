@@ -406,8 +406,11 @@ def test_the_command_line_writes_and_reads(
     command = ["export-model", own, str(tmp_path / "p.zip"), "--format", "bioimageio"]
     assert main(command) == 1
     assert "needs --author and --licence" in capsys.readouterr().err
-    assert main([*command, "--author", " ", "--licence", "MIT"]) == 1
-    assert "authors are names, none of them empty" in capsys.readouterr().err
+    for author in (" ", "A/B"):
+        assert main([*command, "--author", author, "--licence", "MIT"]) == 1
+        assert "authors are names without slashes, none" in capsys.readouterr().err
+    assert main([*command, "--author", "A", "--licence", "my own"]) == 1
+    assert "licence is one of CC0-1.0, CC-BY-3.0, CC-BY-4.0" in capsys.readouterr().err
     assert not (tmp_path / "p.zip").exists()
     command = ["export-model", again, str(tmp_path / "x.pt"), "--format", "torchscript"]
     assert main(command) == 1
