@@ -223,6 +223,10 @@ def test_rois_in_a_stack_of_channels_are_on_their_slice(tmp_path: Path) -> None:
     metadata = {"axes": "ZCYX", "Overlays": kept}
     tifffile.imwrite(path, pixels, imagej=True, metadata=metadata)
     labels = imagej_roi.read(path).labels
+    metadata["Overlays"] = [polygon(*SQUARE, name="|SB|", position=1).tobytes()]
+    tifffile.imwrite(path, pixels, imagej=True, metadata=metadata)
+    with pytest.raises(ValueError, match="none of the ROIs that ImageJ keeps in it"):
+        imagej_roi.read(path)
     assert labels.axes == "zyx"
     assert [np.unique(one).tolist() for one in labels.read()] == [[0], [0, 2], [0, 1]]
 

@@ -81,7 +81,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
     slices, and are labels of its size.
     """
     rois = list(_rois(path))
-    if path.name.lower().endswith(TIFF):
+    is_tiff = path.name.lower().endswith(TIFF)
+    if is_tiff:
         like = read_image(path)
     classes = _class_names(name for name, _ in rois)
     found: list[Found] = []
@@ -100,6 +101,11 @@ def read(path: Path, like: Image | None = None) -> Objects:
             points += len(around)
             found += inside
             unknown += around
+    if is_tiff and not found and not unknown:
+        # such as a scale bar, which does not make all of an image background
+        raise ValueError(
+            f"{printable(path)}: none of the ROIs that ImageJ keeps in it is an area."
+        )
     notes = []
     if like is None and guessed:
         notes.append("Positions that name no time point are taken for slices.")
