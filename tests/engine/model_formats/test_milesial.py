@@ -335,6 +335,10 @@ class Evil:
             "outc.conv.bias holds int64, not real numbers",
         ),
         (
+            lambda w: w | {f"{DEEPEST}.1.running_var": -torch.ones(6)},
+            "running_var hold values below 0",
+        ),
+        (
             lambda w: w | {"outc.conv.bias": torch.tensor([1.0, np.nan])},
             "that are not finite",
         ),
