@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
 from pydantic import ValidationError
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
+    QCompleter,
     QDialog,
     QDialogButtonBox,
     QFormLayout,
@@ -17,7 +19,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.publication import Publication
+from napari_unet.core.publication import LICENCES, Publication
 from napari_unet.core.settings import explain
 from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import (
@@ -52,6 +54,10 @@ class ModelExportDialog(QDialog):
         self.tip = Hint()
         self.authors = _line("authors", "Ada Lovelace, Alan Turing")
         self.licence = _line("licence", "CC-BY-4.0")
+        known = QCompleter(LICENCES, self.licence)
+        known.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        known.setFilterMode(Qt.MatchFlag.MatchContains)
+        self.licence.setCompleter(known)
         self.description = _line("description", "")
         self._publication = QWidget()
         self.file = FileEdit(mode="w", tooltip="File that the model is written to.")
