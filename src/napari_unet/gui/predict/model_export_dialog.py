@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 from magicgui.widgets import FileEdit
 from pydantic import ValidationError
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
-    QCompleter,
     QDialog,
     QDialogButtonBox,
     QFormLayout,
@@ -53,11 +51,11 @@ class ModelExportDialog(QDialog):
         self.format.setToolTip("The program that the model is for.")
         self.tip = Hint()
         self.authors = _line("authors", "Ada Lovelace, Alan Turing")
-        self.licence = _line("licence", "CC-BY-4.0")
-        known = QCompleter(LICENCES, self.licence)
-        known.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        known.setFilterMode(Qt.MatchFlag.MatchContains)
-        self.licence.setCompleter(known)
+        self.licence = QComboBox()
+        self.licence.addItems(LICENCES)
+        # nobody gives a model away by a licence that was there by chance
+        self.licence.setCurrentIndex(-1)
+        self.licence.setToolTip(Publication.model_fields["licence"].description or "")
         self.description = _line("description", "")
         self._publication = QWidget()
         self.file = FileEdit(mode="w", tooltip="File that the model is written to.")
@@ -136,7 +134,7 @@ class ModelExportDialog(QDialog):
         names = [name.strip() for name in self.authors.text().split(",")]
         return Publication(
             authors=tuple(filter(None, names)),
-            licence=self.licence.text().strip(),
+            licence=self.licence.currentText(),
             description=self.description.text().strip(),
         )
 
