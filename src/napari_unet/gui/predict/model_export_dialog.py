@@ -92,6 +92,9 @@ class ModelExportDialog(QDialog):
         if given.is_dir():
             self.problem.setText(f"{given} is a folder.", "error")
             return
+        if self._chosen.is_published and self.licence.currentIndex() < 0:
+            self.problem.setText("Choose a licence.", "error")
+            return
         path = self._named(given)
         if not path.parent.is_dir():
             self.problem.setText(f"There is no folder {path.parent}.", "error")
