@@ -133,10 +133,16 @@ def test_what_is_of_no_format_is_told_the_same_by_all_commands(
             assert "is no model that is read here" in capsys.readouterr().err
 
 
-def test_a_model_of_any_name_is_read(tmp_path: Path) -> None:
-    model = make_pair(tmp_path)
-    for name in ("mine", "mine.h5", "mine.pt", "mine.onnx", "mine.zip", "mine.pth"):
-        assert main(["convert", str(model), str(tmp_path / name)]) == 0
+def test_a_model_of_any_name_is_read_but_not_written_as_that_of_another_program(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, mine = make_pair(tmp_path), tmp_path / "mine"
+    assert main(["convert", str(model), str(mine)]) == 0
+    for name in ("mine.h5", "mine.pt", "mine.onnx", "mine.zip", "mine.pth"):
+        assert main(["convert", str(model), str(tmp_path / name)]) == 1
+        assert "which export-model writes" in capsys.readouterr().err
+        assert not (tmp_path / name).exists()
+        (tmp_path / name).write_bytes(mine.read_bytes())
         assert main(["info", str(tmp_path / name)]) == 0
 
 

@@ -65,6 +65,62 @@ def test_label_images_are_read_as_ever(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels.data, CELLS)
 
 
+def drawn_on(path: Path, pixels: np.ndarray, *named: str) -> Path:
+    """Write a TIFF with squares in its overlay, of these names, as ImageJ does."""
+    roifile = pytest.importorskip("roifile")
+    kept = []
+    for k, name in enumerate(named):
+        left = 2 + 12 * k
+        corners = [(left, 2), (left + 8, 2), (left + 8, 10), (left, 10)]
+        roi = roifile.ImagejRoi.frompoints(np.array(corners), name=name)
+        roi.roitype = roifile.ROI_TYPE.POLYGON
+        kept.append(roi.tobytes())
+    path.parent.mkdir(exist_ok=True)
+    tifffile.imwrite(path, pixels, imagej=True, metadata={"Overlays": kept})
+    return path
+
+
+GREY = np.random.default_rng(0).integers(40, 200, (48, 50)).astype(np.uint8)
+
+
+def test_the_overlay_of_an_image_is_its_annotation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("nuclei#1", "mitosis#1", "nuclei#2", "ignore")
+    file = drawn_on(tmp_path / "in" / "a.tif", GREY, *names)
+    drawn_on(tmp_path / "in" / "b.tif", GREY, "mitosis#4")
+    drawn_on(tmp_path / "in" / "none.tif", GREY)
+    assert [is_objects(file), is_objects(f"{file}#1")] == [True, False]
+    objects = read_label_objects(file)
+    expected = np.zeros((48, 50))
+    for k in range(3):
+        expected[2:10, 2 + 12 * k : 10 + 12 * k] = k + 1
+    np.testing.assert_array_equal(objects.labels.data, expected)
+    assert objects.unknown is not None
+    assert objects.unknown[2:10, 38:46].all()
+    assert objects.unknown.sum() == 64
+    command = ["train", str(tmp_path / "in"), str(tmp_path / "in"), *SMALL]
+    output = tmp_path / "m.safetensors"
+    assert main([*command, "--output", str(output)]) == 0
+    told = capsys.readouterr().err
+    assert "a.tif with a.tif, b.tif with b.tif; 1 without labels left out: none" in told
+    assert [c.name for c in read_card(output).classes] == ["nuclei", "mitosis"]
+    assert main([*command, "--output", str(output), "--task", "regress"]) == 1
+    assert "is named as image and as target" in capsys.readouterr().err
+    (tmp_path / "in" / "a.tif").unlink()
+    (tmp_path / "in" / "b.tif").unlink()
+    assert main([*command, "--output", str(output)]) == 1
+    assert "is named as image and as label" in capsys.readouterr().err
+
+
+def test_labels_with_an_overlay_are_labels(tmp_path: Path) -> None:
+    file = drawn_on(tmp_path / "a.tif", CELLS, "|SB|")
+    objects = read_label_objects(file, like=IMAGE)
+    np.testing.assert_array_equal(objects.labels.data, CELLS)
+    note = "its pixels are the labels; 1 ROI that ImageJ keeps in it is not used."
+    assert objects.labels.notes == (note,)
+
+
 def test_that_classes_are_not_used_is_said(tmp_path: Path) -> None:
     classes = (ObjectClass("nuclei"), ObjectClass("mitosis"))
     file = written(tmp_path / "a.geojson", classes=classes, class_of={1: 1, 2: 2, 3: 1})

@@ -92,6 +92,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
             ],
         }
     from benchmarks.speed.cells import cells_of_a_large_image
+    from benchmarks.speed.foreign import against_other_programs_files
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
     from benchmarks.speed.objects import objects_of_ten_thousand_cells
@@ -114,6 +115,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         "limit": lambda: predicting.against_the_limit(device, 2048, 0.85),
         "pipeline": lambda: [predicting.against_its_network(device)],
         "plain": against_plain_modules,
+        "foreign": lambda: in_a_folder(against_other_programs_files),
         "training": lambda: [
             training.step_with_augmentation("quick", device, 100),
             training.step_with_augmentation("paper", device, 8),

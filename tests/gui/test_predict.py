@@ -328,14 +328,14 @@ def test_who_made_a_model_that_is_given_away_is_asked(
     fake.emit(fake.last, ModelFormatsFound((zoo,)))
     assert dialog.authors.isVisibleTo(dialog)
     dialog.file.value = tmp_path / "a.zip"
-    for authors, licence in (("", "MIT"), ("Ada", ""), ("Ada", "no such licence")):
+    for authors, licence in (("", "MIT"), ("Ada/Alan", "MIT"), ("Ada", "")):
         dialog.authors.setText(authors)
-        dialog.licence.setText(licence)
+        dialog.licence.setCurrentIndex(dialog.licence.findText(licence))
         dialog.accept()
         assert dialog.problem.text()
     assert fake.jobs(ExportModelJob) == []
     dialog.authors.setText("Ada Lovelace, Alan Turing")
-    dialog.licence.setText("MIT")
+    dialog.licence.setCurrentText("MIT")
     dialog.accept()
     (job,) = fake.jobs(ExportModelJob)
     authors = ("Ada Lovelace", "Alan Turing")

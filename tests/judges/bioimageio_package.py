@@ -10,7 +10,10 @@ It needs an environment of its own, as the library pins what it needs:
 `PREDICTION.npz` holds `image`, in the grey values of the network, and `expected`, the
 probabilities that napari-unet gives of it, both (1, channels, [z,] y, x). The library
 runs each of the weights on the whole image and in blocks, mirrored at the edges as the
-package says; both must be what napari-unet gives.
+package says; both must be what napari-unet gives. Of a padded network there are blocks
+alone, of one size: `expected` is then what napari-unet gives of the package without the
+card in it (`config` in its yaml), as of another program's, and the image has whole
+middles of windows, as the library moves those at its end.
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ def main(package: str, prediction: str) -> int:
     model = load_model_description(package)
     found = np.load(prediction)
     image, expected = found["image"], found["expected"]
+    is_padded = all(isinstance(axis.size, int) for axis in model.inputs[0].axes[2:])
     worst = 0.0
     for weights in ("pytorch_state_dict", "torchscript", "onnx"):
         pipeline = create_prediction_pipeline(model, weight_format=weights)
-        for blocks in (None, 1):
+        for blocks in (1,) if is_padded else (None, 1):
             sample = predict(
                 model=pipeline,
                 inputs={"image": image},

@@ -24,8 +24,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    from napari_unet.engine.model_formats.catalogue import format_of, read_model
+    from napari_unet.engine.model_formats.catalogue import (
+        MODEL_FORMATS,
+        format_of,
+        read_model,
+    )
 
+    ends = tuple(end for one in MODEL_FORMATS.values() for end in one.suffixes if end)
+    if options.output.name.lower().endswith(ends):
+        raise ValueError(
+            f"{options.output}: is the name of a model of another program, which "
+            f"export-model writes; those of napari-unet end in {SUFFIX}."
+        )
     check_writable(options.output)
     check_separate(options.output, [options.model])
     check_replaceable(options.output)

@@ -166,7 +166,10 @@ def _found(
     others = {file.path.resolve() for file in right}
     # masks may lie beside the images, in the folder that is given for these
     both = found_files(first, labels=labels, movies=movies)
-    return [f for f in both if f.path.resolve() not in others] or both, right
+    left = [f for f in both if f.path.resolve() not in others]
+    # images with their annotation drawn on them, among others without any
+    drawn_on = [f for f in right if is_objects(f.path)] if what == "label" else []
+    return (left, right) if left else (both, drawn_on or right)
 
 
 def _without_partner(

@@ -16,7 +16,7 @@ from napari_unet.cli.pairing import Pairing, pair_files
 from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.text import counted, listed
 from napari_unet.io.images import check_finite, find, read_input
-from napari_unet.io.label_files import without_classes
+from napari_unet.io.label_files import is_objects, without_classes
 
 if TYPE_CHECKING:
     import argparse
@@ -79,7 +79,8 @@ def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
     one = what.removesuffix("s")
     pairing = pair_files([options.images], [options.labels], options.pair_by, one)
     for image, partner in pairing.pairs:
-        if image.resolve() == partner.resolve():
+        is_drawn_on = what == "labels" and is_objects(partner)
+        if image.resolve() == partner.resolve() and not is_drawn_on:
             raise ValueError(
                 f"{image}: is named as image and as {what}; name the {what} alone, as "
                 f"in 'folder/*_{'mask' if one == 'label' else one}*'."

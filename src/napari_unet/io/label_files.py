@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from glob import glob, has_magic
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
+from napari_unet.core.annotation.pairing import check_sharp
 from napari_unet.core.cells.objects import Objects
 from napari_unet.core.images.image import Image
-from napari_unet.core.text import listed
-from napari_unet.io.images import SUFFIXES, find, natural, read_labels
+from napari_unet.core.text import counted, listed
+from napari_unet.io import tiff
+from napari_unet.io.images import SUFFIXES, TIFF, find, natural, read_labels
 from napari_unet.io.names import glob_pattern, split_number
-from napari_unet.io.objects.catalogue import FORMATS, format_of
+from napari_unet.io.objects.catalogue import FORMATS, ObjectFormat
+from napari_unet.io.objects.catalogue import format_of as format_by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,19 +37,29 @@ _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
 _PICTURES = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES, ".bmp", ".gif", ".webp")
 
 
+def format_of(path: str | Path) -> ObjectFormat | None:
+    """Return the format of objects in a file or folder, None if it has none.
+
+    It is told by the name, but for a TIFF that has an image and ROIs of ImageJ: these
+    are how the U-Net plugin of Fiji keeps the annotation of an image.
+    """
+    file, number = split_number(path)
+    if file.name.lower().endswith(SUFFIXES):
+        is_drawn_on = number is None and _is_drawn_on(file)
+        return FORMATS["rois"] if is_drawn_on else None
+    found = format_by_name(file)
+    return found if found is None or not file.is_dir() or _is_movie(file) else None
+
+
 def is_objects(path: str | Path) -> bool:
-    """Whether a file, or a folder of masks, has objects, by its name."""
-    file = split_number(path)[0]
-    found = format_of(file)
-    if found is None or file.name.lower().endswith(SUFFIXES):
-        return False
-    return _is_movie(file) if file.is_dir() else True
+    """Whether a file, or a folder of masks, has objects."""
+    return format_of(path) is not None
 
 
 def needs_image(path: str | Path) -> bool:
     """Whether it has outlines, which do not tell the size of the image they are of."""
-    found = format_of(path) if is_objects(path) else None
-    return found is not None and not found.sized
+    found = format_of(path)
+    return found is not None and not (found.sized or _is_tiff(Path(path)))
 
 
 def name_within(path: str | Path) -> str | None:
@@ -54,7 +68,7 @@ def name_within(path: str | Path) -> str | None:
     In a file of several images it is told; the folder of a movie has more in its name.
     """
     file, number = split_number(path)
-    found = format_of(file) if is_objects(path) else None
+    found = format_of(file)
     if found is None:
         return None
     if number is not None and len(names := found.images(file)) >= number > 0:
@@ -135,13 +149,50 @@ def read_label_objects(
     """
     from napari_unet.io.objects.ngff_labels import has_classes
 
-    found = format_of(path) if is_objects(path) else None
-    if has_classes(Path(path)):
-        found = FORMATS["ome-zarr"]
-    if found is not None:
+    found = FORMATS["ome-zarr"] if has_classes(Path(path)) else format_of(path)
+    if found is not None and not _is_tiff(Path(path)):
         return found.read(path, like)
-    labels = read_labels(path, axes)
-    return Objects(labels if axes or like is None else _as_of(labels, like))
+    objects = found.read(path) if found else Objects(_pixels(path, axes))
+    if axes or like is None:
+        return objects
+    return replace(objects, labels=_as_of(objects.labels, like))
+
+
+def _pixels(path: str | Path, axes: str | None) -> Image:
+    """Read a label image; a note says that it has ROIs, too."""
+    labels, file = read_labels(path, axes), split_number(path)[0]
+    count = len(tiff.rois(file)) if _is_tiff(file) else 0
+    if not count:
+        return labels
+    rois = counted(
+        count, "ROI that ImageJ keeps in it is", "ROIs that ImageJ keeps in it are"
+    )
+    note = f"its pixels are the labels; {rois} not used."
+    return replace(labels, notes=(*labels.notes, note))
+
+
+def _is_tiff(file: Path) -> bool:
+    return file.name.lower().endswith(TIFF) and file.is_file()
+
+
+def _is_drawn_on(file: Path) -> bool:
+    """Whether a file is a TIFF with ROIs on an image, and not on labels."""
+    if not _is_tiff(file):
+        return False
+    state = file.stat()
+    return _has_image_below(file, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _has_image_below(file: Path, size: int, changed: int) -> bool:
+    """Whether a TIFF has ROIs, and pixels that cannot be labels."""
+    if not tiff.rois(file):
+        return False
+    try:
+        check_sharp(read_labels(file))
+    except ValueError:
+        return True
+    return False
 
 
 def _as_of(labels: Image, like: Image) -> Image:

@@ -212,10 +212,15 @@ def check_finite(weights: Mapping[str, NDArray[np.generic]], path: Path) -> None
     Raises
     ------
     ValueError
-        One is not finite.
+        One is not finite, or a variance negative: its root would be none.
     """
     for name, weight in weights.items():
         values = np.asarray(weight)
+        if name.endswith(".running_var") and (values < 0).any():
+            raise ValueError(
+                f"{path}: is no usable model, the variances {shown(name)} hold values "
+                "below 0."
+            )
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(
                 f"{path}: is no usable model, the weights {shown(name)} hold values "

@@ -81,6 +81,22 @@ def count(path: Path) -> int:
         return len(_entries(file)[0])
 
 
+def rois(path: Path) -> list[bytes]:
+    """Return the ROIs that ImageJ keeps in a TIFF: those of the overlay, else selected.
+
+    None of a damaged file, of which that is said where it is read.
+    """
+    try:
+        with _collected_errors(), tifffile.TiffFile(path) as file:
+            kept = file.imagej_metadata or {}
+    # damaged metadata may raise anything in their parser
+    except Exception:
+        return []
+    found = kept.get("Overlays") or kept.get("ROI") or []
+    each = found if isinstance(found, list) else [found]
+    return [one for one in each if isinstance(one, bytes)]
+
+
 def read(path: Path, number: int | None = None) -> Pixels:
     """Read an image of a TIFF file, at full resolution.
 

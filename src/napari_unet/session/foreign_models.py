@@ -37,18 +37,23 @@ PATTERNS = (*(f"*{end}" for end in (*_ENDS, *_WITHIN)), "*.zip")
 def is_foreign(path: Path) -> bool:
     """Whether a file or folder looks like a model of another program."""
     name = path.name.lower()
-    if name.endswith(_ENDS) or name in _WITHIN:
+    if name.endswith(_ENDS) or _is_within(name):
         return True
-    if path.is_dir():
-        return any((path / file).is_file() for file in _WITHIN)
-    if not name.endswith(".zip"):
-        return False
     try:
+        if path.is_dir():
+            return any(_is_within(file.name) for file in path.iterdir())
+        if not name.endswith(".zip"):
+            return False
         with zipfile.ZipFile(path) as archive:
-            return any(Path(file).name in _WITHIN for file in archive.namelist())
+            return any(_is_within(Path(file).name) for file in archive.namelist())
     # a damaged zip file raises whatever its reader stumbles over
     except Exception:
         return False
+
+
+def _is_within(name: str) -> bool:
+    # a word and a dot may be before it
+    return f".{name}".endswith(tuple(f".{file}" for file in _WITHIN))
 
 
 class ForeignModels:

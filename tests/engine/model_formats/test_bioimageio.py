@@ -133,6 +133,30 @@ def test_a_folder_that_was_packed_whole_is_read(tmp_path: Path) -> None:
     assert not recognises(path)  # which is meant is open
 
 
+@pytest.mark.parametrize(
+    ("yaml_name", "inside"),
+    [("my.bioimageio.yaml", ""), ("rdf.yaml", "./"), ("model.yaml", "f\\")],
+)
+def test_names_in_a_zip_may_be_written_in_other_ways(
+    tmp_path: Path, yaml_name: str, inside: str
+) -> None:
+    folder = write_package(tmp_path / "filter")
+    text = yaml.safe_load((folder / "rdf.yaml").read_text())
+    text["weights"]["torchscript"]["source"] = "./weights.pt"
+    path = tmp_path / "packed.zip"
+    with ZipFile(path, "w") as file:
+        file.writestr(f"{inside}{yaml_name}", yaml.safe_dump(text))
+        file.write(folder / "weights.pt", f"{inside}weights.pt")
+        # the field's own library takes it last of all
+        file.writestr(f"{inside}z.model.yaml", "format_version: 0.1")
+    assert recognises(path)
+    assert read(path).card.classes
+    with ZipFile(path) as file:
+        file.extractall(tmp_path / "out")
+    if not inside:
+        assert read(tmp_path / "out").card.classes
+
+
 @pytest.mark.parametrize("version", [0.5, "0.5.0", "0.5.12"])
 def test_a_format_may_be_named_without_its_last_number(
     tmp_path: Path, version: str | float
@@ -156,6 +180,39 @@ def test_old_lists_of_numbers_are_those_of_the_channels(tmp_path: Path) -> None:
     rule = read(write_package(tmp_path / "a", description)).card.normalisation
     assert isinstance(rule, GreySteps)
     assert rule.steps == (Fixed(mean=-6, sd=2, channels=(0,)),)
+
+
+@pytest.mark.parametrize("mode", [{}, {"mode": "fixed"}])
+def test_old_numbers_are_fixed_also_without_a_word(
+    tmp_path: Path, mode: dict[str, str]
+) -> None:
+    description = described_in_04()
+    kwargs = {"axes": "cyx", "mean": 6.0, "std": 2.0, **mode}
+    step = {"name": "zero_mean_unit_variance", "kwargs": kwargs}
+    description["inputs"][0]["preprocessing"] = [step]
+    rule = read(write_package(tmp_path / "a", description)).card.normalisation
+    assert isinstance(rule, GreySteps)
+    assert rule.steps == (Fixed(mean=6, sd=2),)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("inputs", 0, "preprocessing", 0, "kwargs", "mode"), "per_hour"),
+        (("outputs", 0, "shape", "scale", 1), float("inf")),
+        (("outputs", 0, "shape", "scale", 2), 0),
+    ],
+)
+def test_old_words_that_mean_nothing_are_refused(
+    tmp_path: Path, path: tuple[Any, ...], value: object
+) -> None:
+    part: Any = described_in_04()
+    description = part
+    for key in path[:-1]:
+        part = part[key]
+    part[path[-1]] = value
+    with pytest.raises(ValueError, match="not described as format 0"):
+        read(write_package(tmp_path / "a", description))
 
 
 @pytest.mark.parametrize("axes", ["cyx", ["c", "y", "x"], ["channel", "y", "x"]])
@@ -331,9 +388,20 @@ BROKEN: dict[str, tuple[list[Any], str]] = {
         "nothing is fetched: get the whole package",
     ),
     "no such file": (["weights", "torchscript", "source", "w.pt"], "has no file w.pt"),
-    "only Python code": (["weights", "torchscript", None], "which is not run"),
+    "only Python code": (
+        ["weights", {"pytorch_state_dict": {"source": "w.pt"}}],
+        "Python code, which is not run",
+    ),
+    "no weights": (["weights", "torchscript", None], "alone run as they are\\.$"),
     "a newer format": (["format_version", "0.6.0"], "format 0.6.0; 0.4 and 0.5"),
     "no model": (["type", "dataset"], "should be 'model'"),
+    "a size of another axis and more": (
+        [
+            *("inputs", 0, "axes", 3, "size"),
+            {"tensor_id": "raw", "axis_id": "y", "offset": 4},
+        ],
+        "which sizes along x",
+    ),
     "no sizes": (["inputs", 0, "axes", 2, "size", None], "which sizes along y"),
     "endless sizes": (["inputs", 0, "axes", 2, "size", 2**40], "less than or equal"),
     "axes of words": (["inputs", 0, "axes", 2, "id", "time"], "batch, channel, .z,. y"),

@@ -331,6 +331,14 @@ class Evil:
         (lambda w: w | {"outc.conv.weight": torch.zeros(2, 9, 1, 1)}, "of 2 × 9 × 1 ×"),
         (lambda w: w | {"outc.conv.weight": torch.zeros(())}, "outc.conv"),
         (
+            lambda w: w | {"outc.conv.bias": torch.tensor([1, 2])},
+            "outc.conv.bias holds int64, not real numbers",
+        ),
+        (
+            lambda w: w | {f"{DEEPEST}.1.running_var": -torch.ones(6)},
+            "running_var hold values below 0",
+        ),
+        (
             lambda w: w | {"outc.conv.bias": torch.tensor([1.0, np.nan])},
             "that are not finite",
         ),

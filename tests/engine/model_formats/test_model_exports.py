@@ -203,12 +203,24 @@ def test_the_weights_of_a_package_need_nothing_but_torch(tmp_path: Path) -> None
         torch.testing.assert_close(network(seen), expected)
 
 
-def test_a_foreign_reading_of_our_package_gives_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("steps", "notes"),
+    [
+        ((MinMax(low=1, high=99), Fixed(mean=0.5, sd=-2)), 0),
+        # as milesial's program does it
+        ((Fixed(sd=255, above=1),), 1),
+    ],
+)
+def test_a_foreign_reading_of_our_package_gives_the_same(
+    tmp_path: Path, steps: tuple[Any, ...], notes: int
+) -> None:
     """As if it were of another program: by its yaml and its TorchScript."""
-    steps = GreySteps(steps=(MinMax(low=1, high=99), Fixed(mean=0.5, sd=-2)))
     model = random_model(DEEP)
-    model = Model(model.card.replace(normalisation=steps), model.weights)
+    rule = GreySteps(steps=steps)
+    model = Model(model.card.replace(normalisation=rule), model.weights)
     path = written("bioimageio", model, tmp_path)
+    said = MODEL_FORMATS["bioimageio"].write(model, path, NOBODY)
+    assert sum("other programs do this with every image" in s for s in said) == notes
     folder = tmp_path / "folder"
     with ZipFile(path) as package:
         package.extractall(folder)
@@ -267,11 +279,33 @@ def test_what_cannot_be_written_leaves_nothing(name: str, tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_package_is_written_of_windows(tmp_path: Path) -> None:
-    padded = DEEP.replace(padded=True, window=(16, 16))
-    with pytest.raises(ValueError, match="side by side, with seams"):
-        written("bioimageio", random_model(padded), tmp_path)
-    assert list(tmp_path.iterdir()) == []
+def test_others_set_the_middles_of_windows_side_by_side(tmp_path: Path) -> None:
+    table = DEEP.replace(padded=True, window=(24, 32), norm="instance")
+    model = random_model(table)
+    steps = GreySteps(steps=(Fixed(mean=100.0, sd=50.0),))
+    model = Model(model.card.replace(normalisation=steps), model.weights)
+    path = written("bioimageio", model, tmp_path)
+    assert read_model(path).card.architecture == table
+    notes = MODEL_FORMATS["bioimageio"].write(model, path, NOBODY)
+    assert any("middle halves of windows" in note for note in notes)
+    files = PackageFiles(path)
+    description = files.yaml()
+    assert [axis["size"] for axis in description["inputs"][0]["axes"][2:]] == [24, 32]
+    assert [axis["halo"] for axis in description["outputs"][0]["axes"][2:]] == [6, 8]
+    assert "Its size is 24 × 32 pixels" in files.read("README.md").decode()
+    folder = tmp_path / "folder"
+    with ZipFile(path) as package:
+        package.extractall(folder)
+    del description["config"]
+    (folder / "bioimageio.yaml").write_text(yaml.safe_dump(description))
+    seen = image(table)
+    found = made(read_model(folder), seen)
+    window = (seen.read()[None, :, 6:30, 8:40] - 100) / 50
+    with torch.inference_mode():
+        expected = plain_network(model)(torch.from_numpy(window)).numpy()
+    np.testing.assert_allclose(
+        found[:, 12:24, 16:32], expected[0, :, 6:18, 8:24], atol=1e-5
+    )
 
 
 def test_a_script_that_says_nothing_is_refused(tmp_path: Path) -> None:
@@ -372,6 +406,11 @@ def test_the_command_line_writes_and_reads(
     command = ["export-model", own, str(tmp_path / "p.zip"), "--format", "bioimageio"]
     assert main(command) == 1
     assert "needs --author and --licence" in capsys.readouterr().err
+    for author in (" ", "A/B"):
+        assert main([*command, "--author", author, "--licence", "MIT"]) == 1
+        assert "authors are names without slashes, none" in capsys.readouterr().err
+    assert main([*command, "--author", "A", "--licence", "my own"]) == 1
+    assert "licence is one of CC0-1.0, CC-BY-3.0, CC-BY-4.0" in capsys.readouterr().err
     assert not (tmp_path / "p.zip").exists()
     command = ["export-model", again, str(tmp_path / "x.pt"), "--format", "torchscript"]
     assert main(command) == 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 from skimage.measure import points_in_poly
 
 from napari_unet.core.cells.objects import ObjectClass, Objects
@@ -195,6 +196,39 @@ def test_lines_are_left_out_and_said(tmp_path: Path) -> None:
     assert np.unique(read.labels.read()).tolist() == [0, 1]
     assert read.labels.notes == ("2 ROIs are no areas and left out.",)
     assert read.unknown is None
+
+
+def test_texts_and_bars_are_left_out_and_masks_refused(tmp_path: Path) -> None:
+    text = polygon(*SQUARE, roitype=roifile.ROI_TYPE.RECT, name="scale")
+    text.subtype = roifile.ROI_SUBTYPE.TEXT
+    bar = polygon(*SQUARE, name="|SB|")
+    like = Image(np.zeros((4, 4)), "yx")
+    path = zipped(tmp_path / "a.zip", polygon(*SQUARE), text, bar)
+    read = imagej_roi.read(path, like)
+    assert np.unique(read.labels.read()).tolist() == [0, 1]
+    assert read.labels.notes == ("2 ROIs are no areas and left out.",)
+    mask = polygon(*SQUARE, name="mask")
+    content = bytearray(mask.tobytes())
+    content[6], content[49] = roifile.ROI_TYPE.RECT, roifile.ROI_SUBTYPE.IMAGE
+    (tmp_path / "b.roi").write_bytes(content)
+    with pytest.raises(ValueError, match=r"ROI mask is an image.*--labels sparse"):
+        imagej_roi.read(tmp_path / "b.roi", like)
+
+
+def test_rois_in_a_stack_of_channels_are_on_their_slice(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 99, (3, 2, 9, 9)).astype(np.uint8)
+    kept = [polygon(*SQUARE, name="a#1", position=5).tobytes()]
+    kept += [polygon(*SQUARE, name="a#2", z_position=2, t_position=1).tobytes()]
+    path = tmp_path / "a.tif"
+    metadata = {"axes": "ZCYX", "Overlays": kept}
+    tifffile.imwrite(path, pixels, imagej=True, metadata=metadata)
+    labels = imagej_roi.read(path).labels
+    metadata["Overlays"] = [polygon(*SQUARE, name="|SB|", position=1).tobytes()]
+    tifffile.imwrite(path, pixels, imagej=True, metadata=metadata)
+    with pytest.raises(ValueError, match="none of the ROIs that ImageJ keeps in it"):
+        imagej_roi.read(path)
+    assert labels.axes == "zyx"
+    assert [np.unique(one).tolist() for one in labels.read()] == [[0], [0, 2], [0, 1]]
 
 
 def point(*places: tuple[float, float], **fields: object) -> roifile.ImagejRoi:

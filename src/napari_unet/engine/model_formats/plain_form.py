@@ -78,10 +78,22 @@ class SameSize:
             network.step, tuple(fill), network.halo, tuple(border), tuple(smallest)
         )
 
+    @property
+    def context(self) -> tuple[int, ...]:
+        """What other programs leave out, on each side.
+
+        Of a window of fixed size a quarter: the pixels there have more weight in the
+        next window, where windows are blended.
+        """
+        rows = zip(self.smallest, self.step, self.border, strict=True)
+        return tuple(border if step else n // 4 for n, step, border in rows)
+
     def covering(self, seen: int) -> tuple[int, ...]:
         """Return the smallest input of which so many pixels an axis are right."""
         sizes = zip(self.smallest, self.border, self.step, strict=True)
-        return tuple(max(n, -(-(seen + 2 * b) // s) * s) for n, b, s in sizes)
+        return tuple(
+            max(n, -(-(seen + 2 * b) // s) * s) if s else n for n, b, s in sizes
+        )
 
 
 def check_exportable(card: ModelCard) -> None:
@@ -99,8 +111,8 @@ def check_exportable(card: ModelCard) -> None:
         )
     if not network.padded and (network.sees_window or network.window is not None):
         raise ValueError(
-            f"{card.name}: sees windows of one size and gives less than these; it is "
-            "not written for other programs."
+            f"{card.name}: sees windows of one size and gives less than these, which "
+            "is not written for other programs; a network trained with --padded is."
         )
     if card.outputs is not None and not card.outputs.mean:
         raise ValueError(

@@ -163,6 +163,9 @@ def weights_of(
                 f"its tensor {source} is of {times(shape)}, that of the network which "
                 f"the rest describes of {times(tuple(like.shape))}."
             )
+        if like.is_floating_point() and not state[source].is_floating_point():
+            kind = str(state[source].dtype).removeprefix("torch.")
+            raise ValueError(f"its tensor {source} holds {kind}, not real numbers.")
         found[name] = state[source].to(like.dtype)
         left.discard(source)
     if left:

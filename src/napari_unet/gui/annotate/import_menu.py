@@ -72,8 +72,8 @@ class ImportButton(QPushButton):
             self.menu_.addSeparator()
         action = self.menu_.addAction("Masks from a file…")
         action.setToolTip(
-            "A label image with the shape of the image, or cells of ImageJ (.zip), "
-            "QuPath (.geojson) or COCO (.json)."
+            "A label image with the shape of the image, or cells of ImageJ (.zip, or "
+            "the overlay of a .tif), QuPath (.geojson) or COCO (.json)."
         )
         modes = QFileDialog.FileMode
         action.triggered.connect(partial(self._choose, modes.ExistingFile))
@@ -134,14 +134,18 @@ class ImportButton(QPushButton):
         image = self._workspace.images.current
         if image is None:
             return
-        kind: Kind | None = "instances" if label_files.is_objects(path) else None
         blank = np.broadcast_to(np.uint8(0), image.annotation_shape)
         like = Image(blank, image.annotation_axes, name=image.name)
 
-        def finish(read: Callable[[], Objects]) -> None:
+        def read_file() -> tuple[Kind | None, Objects]:
+            are_objects = label_files.is_objects(path)
+            found = label_files.read_label_objects(path, like=like)
+            return "instances" if are_objects else None, found
+
+        def finish(read: Callable[[], tuple[Kind | None, Objects]]) -> None:
             with report_errors(self._workspace):
                 try:
-                    objects = read()
+                    kind, objects = read()
                 except pixels.SeveralImagesError as error:
                     if not error.titles:
                         raise
@@ -161,8 +165,7 @@ class ImportButton(QPushButton):
                 meant = "instances" if kinds else kind
                 self.import_masks(data, None, meant, image, details)
 
-        read = partial(label_files.read_label_objects, path, like=like)
-        in_background(self._main_thread, read, finish)
+        in_background(self._main_thread, read_file, finish)
 
     def _read(
         self,

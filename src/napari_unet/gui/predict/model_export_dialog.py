@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_unet.core.publication import Publication
+from napari_unet.core.publication import LICENCES, Publication
 from napari_unet.core.settings import explain
 from napari_unet.gui.dialogs import dialog_buttons
 from napari_unet.gui.widgets import (
@@ -51,7 +51,11 @@ class ModelExportDialog(QDialog):
         self.format.setToolTip("The program that the model is for.")
         self.tip = Hint()
         self.authors = _line("authors", "Ada Lovelace, Alan Turing")
-        self.licence = _line("licence", "CC-BY-4.0")
+        self.licence = QComboBox()
+        self.licence.addItems(LICENCES)
+        # nobody gives a model away by a licence that was there by chance
+        self.licence.setCurrentIndex(-1)
+        self.licence.setToolTip(Publication.model_fields["licence"].description or "")
         self.description = _line("description", "")
         self._publication = QWidget()
         self.file = FileEdit(mode="w", tooltip="File that the model is written to.")
@@ -87,6 +91,9 @@ class ModelExportDialog(QDialog):
         given = Path(self.file.value).expanduser()
         if given.is_dir():
             self.problem.setText(f"{given} is a folder.", "error")
+            return
+        if self._chosen.is_published and self.licence.currentIndex() < 0:
+            self.problem.setText("Choose a licence.", "error")
             return
         path = self._named(given)
         if not path.parent.is_dir():
@@ -130,7 +137,7 @@ class ModelExportDialog(QDialog):
         names = [name.strip() for name in self.authors.text().split(",")]
         return Publication(
             authors=tuple(filter(None, names)),
-            licence=self.licence.text().strip(),
+            licence=self.licence.currentText(),
             description=self.description.text().strip(),
         )
 

@@ -1,4 +1,4 @@
-"""ImageJ's ROI files: one outline, or a zip of the outlines of the ROI Manager.
+"""ImageJ's ROIs: one outline, a zip of those of the ROI Manager, or a TIFF's overlay.
 
 A ROI is named after class and id, ``nuclei#17``, as the U-Net plugin of Fiji reads it,
 with the number of the plane behind it where there are several, ``nuclei#17-3``.
@@ -19,7 +19,9 @@ from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
 from napari_unet.core.text import counted, listed, printable, reason, shown
+from napari_unet.io import tiff
 from napari_unet.io.atomic import atomic
+from napari_unet.io.images import TIFF, read_image
 from napari_unet.io.names import file_stem
 from napari_unet.io.objects.found import Found, painted
 
@@ -42,6 +44,8 @@ _NAME = re.compile(r"(.*)#(\d{1,10})(?:-\d+)?(?:\.roi)?", re.DOTALL | re.IGNOREC
 _IGNORED = re.compile(r"ignore(#\d+)?(-\d+)?(\.roi)?", re.IGNORECASE)
 # What ImageJ appends to a name that is taken, and its default names.
 _ADDED = re.compile(r"(-\d+)?(\.roi)?$", re.IGNORECASE)
+# Bars that ImageJ draws for scale and colours.
+_BAR = re.compile(r"\|[A-Z]{2}\|.*")
 _OWN_NAME = re.compile(r"[\d-]*")
 # The disc of a point, in pixels, as the U-Net plugin of Fiji has it by default.
 _RADIUS = 2
@@ -73,9 +77,13 @@ def read(path: Path, like: Image | None = None) -> Objects:
 
     A ROI without a slice in a stack is a ValueError, as its position is unclear. Lines
     are left out. As with the U-Net plugin of Fiji, areas named ignore are not
-    annotated, nor is a ring around the disc of a point.
+    annotated, nor is a ring around the disc of a point. ROIs in a TIFF are on its own
+    slices, and are labels of its size.
     """
     rois = list(_rois(path))
+    is_tiff = path.name.lower().endswith(TIFF)
+    if is_tiff:
+        like = read_image(path)
     classes = _class_names(name for name, _ in rois)
     found: list[Found] = []
     unknown: list[Found] = []
@@ -93,6 +101,11 @@ def read(path: Path, like: Image | None = None) -> Objects:
             points += len(around)
             found += inside
             unknown += around
+    if is_tiff and not found and not unknown:
+        # such as a scale bar, which does not make all of an image background
+        raise ValueError(
+            f"{printable(path)}: none of the ROIs that ImageJ keeps in it is an area."
+        )
     notes = []
     if like is None and guessed:
         notes.append("Positions that name no time point are taken for slices.")
@@ -124,12 +137,22 @@ def _told(path: Path, name: str) -> Iterator[None]:
             f"{printable(path)}: the ROI {shown(name)} is on no slice of the "
             "stack; set its position in ImageJ (Properties)."
         ) from None
+    except _MaskImage:
+        raise ValueError(
+            f"{printable(path)}: the ROI {shown(name)} is an image, as the plugin of "
+            "Fiji embeds masks, whose values are not kept safely in it: extract the "
+            "mask there, and name its file with --labels sparse or annotation."
+        ) from None
     except (ValueError, LookupError, OverflowError, struct.error) as error:
         raise ValueError(_damaged(path, name)) from error
 
 
 class _Unplaced(Exception):
     """A ROI belongs to no slice of a stack."""
+
+
+class _MaskImage(Exception):
+    """A ROI is an image."""
 
 
 class _Identity(NamedTuple):
@@ -214,8 +237,10 @@ def _parsed(name: str, content: bytes) -> tuple[str, ImagejRoi]:
 
 
 def _files(path: Path) -> list[tuple[str, bytes]]:
-    """Return the files that may be ROIs, itself or those of a zip, with names."""
+    """Return what may be ROIs, the file, those of a zip or in a TIFF, with names."""
     what = printable(path)
+    if path.name.lower().endswith(TIFF) and path.is_file():
+        return [(str(k), one) for k, one in enumerate(tiff.rois(path), start=1)]
     try:
         with path.open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -264,6 +289,12 @@ def _areas(
     name: str, roi: ImagejRoi, like: Image | None, classes: Collection[str]
 ) -> tuple[list[Found], list[Found]]:
     """Return the objects of a ROI, and areas around them that are not annotated."""
+    from roifile import ROI_SUBTYPE
+
+    if roi.subtype == ROI_SUBTYPE.IMAGE:
+        raise _MaskImage
+    if roi.subtype == ROI_SUBTYPE.TEXT or _BAR.fullmatch(name):
+        return [], []
     rings, points = _rings(roi), _points(roi)
     if not rings and not len(points):
         return [], []

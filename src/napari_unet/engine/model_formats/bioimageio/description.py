@@ -170,12 +170,11 @@ def package_of(found: dict[str, Any], where: object) -> Package:
     except ValidationError as error:
         raise ValueError(f"{where}: {explain(error)}") from error
     except (
+        ArithmeticError,
         AttributeError,
-        KeyError,
-        IndexError,
+        LookupError,
         TypeError,
         ValueError,
-        ZeroDivisionError,
     ) as error:
         raise ValueError(
             f"{where}: its inputs and outputs are not described as format {version} "
@@ -240,7 +239,7 @@ def _sizes(package: Package, letter: str, where: object) -> tuple[int, int, int,
     taken, given = package.inputs[0], package.outputs[0]
     before, after = taken.space[letter], given.space[letter]
     size = before.size
-    if isinstance(size, Referring) and size.axis_id in taken.space:
+    if isinstance(size, Referring) and size.axis_id in taken.space and not size.offset:
         size = taken.space[size.axis_id].size
     if size is None or isinstance(size, Referring):
         raise ValueError(f"{where}: does not say which sizes along {letter} it takes.")
@@ -333,7 +332,11 @@ def _new_step(old: dict[str, Any]) -> dict[str, Any]:
     # letters, in some packages in a list as in the newer format
     if isinstance(kwargs.get("axes"), str | list):
         kwargs["axes"] = [letters.get(a, a) for a in kwargs["axes"]]
-    name, mode = old["name"], kwargs.pop("mode", "per_sample")
+    # without a mode numbers are fixed, if there are any
+    usual = "fixed" if "mean" in kwargs else "per_sample"
+    name, mode = old["name"], kwargs.pop("mode", usual)
+    if mode not in ("fixed", "per_dataset", "per_sample"):
+        raise ValueError(f"{name} has the mode {mode}")
     if mode == "per_dataset":
         kwargs["axes"] = ["batch", *kwargs.get("axes", ())]
     if mode == "fixed":

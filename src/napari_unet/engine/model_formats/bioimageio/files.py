@@ -18,12 +18,19 @@ from napari_unet.io.model_file import check_memory
 from napari_unet.io.zips import DAMAGED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-YAML_NAMES = ("bioimageio.yaml", "rdf.yaml", "model.yaml")
+# In the order of the field's own library; there may be a word and a dot before them.
+YAML_NAMES = ("rdf.yaml", "bioimageio.yaml", "model.yaml")
 YAML_SUFFIXES = (".yaml", ".yml")
 # Bytes of a yaml, and values in it with those that it repeats by reference.
 _LARGEST_YAML, _MOST_VALUES = 2**23, 100_000
+
+
+def yaml_in(folder: Path) -> str:
+    """Return the name of the yaml in a folder; empty if there is none."""
+    name = _yaml_among(file.name for file in folder.iterdir())
+    return name if (folder / name).is_file() else ""
 
 
 class PackageFiles:
@@ -36,20 +43,23 @@ class PackageFiles:
         except DAMAGED as error:
             raise ValueError(f"{path}: is damaged ({error}).") from error
         self._folder = path if path.is_dir() else path.parent
-        # of all names in a zip, where a folder was packed and not what is in it
+        # the names in a zip, as it has them
+        self._members: dict[str, str] = {}
+        # of all of them, where a folder was packed and not what is in it
         self._inside = ""
         if path.is_file() and not self._zip:
             if path.suffix.lower() not in YAML_SUFFIXES:
                 raise ValueError(f"{path}: is no zip, or is damaged.")
             self.yaml_name = path.name
             return
-        there = [name for name in YAML_NAMES if self.has(name)]
-        if not there and self._zip and (folder := self._only_folder()):
-            self._inside = f"{folder}/"
-            there = [name for name in YAML_NAMES if self.has(name)]
-        if not there:
+        if self._zip:
+            with self._opened() as file:
+                self._members = {_plain(name): name for name in file.namelist()}
+            self.yaml_name = self._find_inside()
+        else:
+            self.yaml_name = yaml_in(path)
+        if not self.yaml_name:
             raise ValueError(f"{path}: has no {' or '.join(YAML_NAMES)}.")
-        self.yaml_name = there[0]
 
     @property
     def name(self) -> str:
@@ -60,8 +70,7 @@ class PackageFiles:
     def has(self, name: str) -> bool:
         """Whether the package has a file of this name."""
         if self._zip:
-            with self._opened() as file:
-                return self._inside + name in file.namelist()
+            return self._inside + _plain(name) in self._members
         return (self._folder / name).is_file()
 
     def read(self, name: str, sha256: str | None = None) -> bytes:
@@ -109,15 +118,27 @@ class PackageFiles:
             raise ValueError(f"{what} is no description of a model.")
         return found
 
-    def _only_folder(self) -> str:
-        """Return the folder in a zip that has a yaml; empty if several have, or none.
+    def _find_inside(self) -> str:
+        """Return the name of the yaml in a zip, or in its only folder that has one.
 
-        Some programs put their own beside it, such as __MACOSX.
+        Some programs put their own folder beside it, such as __MACOSX.
         """
-        with self._opened() as file:
-            parts = [PurePosixPath(name).parts for name in file.namelist()]
-        found = {p[0] for p in parts if len(p) == 2 and p[1] in YAML_NAMES}
-        return found.pop() if len(found) == 1 else ""
+        folders: dict[str, list[str]] = {}
+        for name in self._members:
+            folder, _, rest = name.rpartition("/")
+            folders.setdefault(folder, []).append(rest)
+        if found := _yaml_among(folders.pop("", ())):
+            return found
+        yamls = {
+            folder: yaml
+            for folder, names in folders.items()
+            if "/" not in folder and (yaml := _yaml_among(names))
+        }
+        if len(yamls) != 1:
+            return ""
+        ((folder, yaml),) = yamls.items()
+        self._inside = f"{folder}/"
+        return yaml
 
     def _check_name(self, name: str) -> None:
         if "://" in name:
@@ -133,10 +154,13 @@ class PackageFiles:
         if leads_elsewhere or any(c in "\\:" or c < " " for c in name):
             raise ValueError(f"{self.path}: {shown(name)} is no name in a package.")
 
+    def _member(self, name: str) -> str:
+        return self._members[self._inside + _plain(name)]
+
     def _size(self, name: str) -> int:
         if self._zip:
             with self._opened() as file:
-                return file.getinfo(self._inside + name).file_size
+                return file.getinfo(self._member(name)).file_size
         return (self._folder / name).stat().st_size
 
     def _content(self, name: str) -> bytes:
@@ -144,7 +168,7 @@ class PackageFiles:
             return content_of(self._folder / name)
         size = self._size(name)
         check_memory(self.path, size // 4)
-        with self._opened() as file, file.open(self._inside + name) as member:
+        with self._opened() as file, file.open(self._member(name)) as member:
             # no more than it says, whatever is in it
             return member.read(size)
 
@@ -155,6 +179,17 @@ class PackageFiles:
                 yield file
         except DAMAGED as error:
             raise ValueError(f"{self.path}: is damaged ({reason(error)}).") from error
+
+
+def _yaml_among(names: Iterable[str]) -> str:
+    there = sorted(names)
+    found = (n for end in YAML_NAMES for n in there if f".{n}".endswith(f".{end}"))
+    return next(found, "")
+
+
+def _plain(name: str) -> str:
+    """Return a name without ./ before it, and with / where Windows has its own."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
 
 
 def _count(value: Any, left: int = _MOST_VALUES) -> int:

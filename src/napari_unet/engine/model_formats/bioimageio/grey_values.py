@@ -63,8 +63,8 @@ def in_package_words(rule: Normalisation, space: Sequence[str]) -> list[dict[str
     """Return the steps of a package that do what a rule does.
 
     `space` are the names of the spatial axes. The rules with names measure a part of
-    the pixels, which no step does: in their place it is all pixels. A ValueError says
-    which step has no words.
+    the pixels, which no step does: in their place it is all pixels. Steps for some
+    images alone are for all. A ValueError says which step has no words.
 
     The field's own library (bioimageio.core 0.11) measures for all steps at once, on
     the image as it is, others measure what the steps before have left: only what is
@@ -84,7 +84,13 @@ def in_package_words(rule: Normalisation, space: Sequence[str]) -> list[dict[str
 
 def measured_on_all(rule: Normalisation) -> GreySteps:
     """Return a rule as steps that measure all pixels, as in `in_package_words`."""
-    return rule if isinstance(rule, GreySteps) else GreySteps(steps=(ZScore(eps=_EPS),))
+    if not isinstance(rule, GreySteps):
+        return GreySteps(steps=(ZScore(eps=_EPS),))
+    steps = tuple(
+        step.replace(above=None) if isinstance(step, Fixed) else step
+        for step in rule.steps
+    )
+    return rule.replace(steps=steps)
 
 
 def _done(step: Step, tensor: Tensor) -> Iterator[AnyStep]:
@@ -184,7 +190,7 @@ def _in_words(step: AnyStep, space: list[str]) -> dict[str, Any]:
                 "id": "zero_mean_unit_variance",
                 "kwargs": {"axes": axes, "eps": step.eps or _EPS},
             }
-        case Fixed() if step.above is None:
+        case Fixed():
             gain = 1 / step.sd
             values = {"gain": gain, "offset": -step.mean * gain}
             return {"id": "scale_linear", "kwargs": values}

@@ -25,9 +25,9 @@ from napari_unet.engine.model_formats.bioimageio.description import (
     spacing_of,
 )
 from napari_unet.engine.model_formats.bioimageio.files import (
-    YAML_NAMES,
     YAML_SUFFIXES,
     PackageFiles,
+    yaml_in,
 )
 from napari_unet.engine.model_formats.bioimageio.grey_values import (
     grey_steps,
@@ -55,7 +55,7 @@ _BACKGROUND = ("background", "bg")
 def recognises(path: Path) -> bool:
     """Whether it has a yaml that describes a model of bioimage.io."""
     if path.is_dir():
-        return any((path / name).is_file() for name in YAML_NAMES)
+        return bool(yaml_in(path))
     if path.suffix.lower() in YAML_SUFFIXES:
         with path.open("rb") as file:
             return b"format_version" in file.read(2**20)
@@ -146,9 +146,13 @@ def _chosen(files: PackageFiles, package: Package) -> tuple[Runtime, WeightsFile
     if listed_ones:
         # says whether they lie elsewhere, or are not there at all
         files.read(next(iter(listed_ones.values())).source)
+    why = (
+        "; a state dict of another program needs its Python code, which is not run."
+        if weights.pytorch_state_dict
+        else "."
+    )
     raise ValueError(
-        f"{files.path}: has no TorchScript or ONNX, which alone run as they are; "
-        "a state dict of another program needs its Python code, which is not run."
+        f"{files.path}: has no TorchScript or ONNX, which alone run as they are{why}"
     )
 
 

@@ -1,7 +1,8 @@
 """Models of ours as bioimage.io packages of format 0.5, for other programs to run.
 
 The network in them gives as many pixels as it takes (`plain_form`), so that programs
-which know nothing of unpadded convolutions cut it into exact tiles.
+which know nothing of unpadded convolutions cut it into exact tiles. A padded network
+takes windows of one size, of which they are to use the middle.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from napari_unet import __version__
-from napari_unet.core.images.grey_steps import GreySteps
-from napari_unet.core.images.rescaling import written
-from napari_unet.core.network.catalogue import NETWORKS
-from napari_unet.core.text import counted, times
 from napari_unet.engine.model_formats import plain_network
 from napari_unet.engine.model_formats.bioimageio.grey_values import (
     in_package_words,
     measured_on_all,
+)
+from napari_unet.engine.model_formats.bioimageio.readme import (
+    differences,
+    readme,
+    summary,
 )
 from napari_unet.engine.model_formats.exported_networks import (
     OPSET,
@@ -59,11 +61,6 @@ _PAPER = {
 _STATE, _CODE = "weights.pt", "network.py"
 _SCRIPT, _ONNX = "weights_torchscript.pt", "weights.onnx"
 _INPUT, _OUTPUT, _COVER = "test_input.npy", "test_output.npy", "cover.png"
-_MEASURED = (
-    "Other programs bring all pixels of an image to mean 0 and sd 1; napari-unet "
-    "leaves out a few very bright ones and, by the rule of newer models, most of what "
-    "is empty: where that is much, results differ."
-)
 # Pixels of the test image that are not border, along each axis.
 _SEEN = {2: 64, 3: 16}
 
@@ -78,18 +75,12 @@ def write_package(
     be written. Whichever it is, nothing half-written stays.
     """
     check_exportable(model.card)
-    if model.card.architecture.padded:
-        raise ValueError(
-            f"{model.card.name}: sees windows of one size, which are blended; programs "
-            "that run packages would set them side by side, with seams, so that none "
-            "is written of it."
-        )
     in_package_words(model.card.normalisation, _letters(model.card))
     files = package_files(model, publication)
     with atomic(path) as temporary, zipfile.ZipFile(temporary, "w") as package:
         for name, content in files.items():
             package.writestr(name, content)
-    return () if isinstance(model.card.normalisation, GreySteps) else (_MEASURED,)
+    return differences(model.card)
 
 
 def package_files(model: Model, publication: Publication) -> dict[str, bytes]:
@@ -109,7 +100,7 @@ def package_files(model: Model, publication: Publication) -> dict[str, bytes]:
         _INPUT: _npy(example.image),
         _OUTPUT: _npy(made),
         _COVER: _cover(card, example.image, made),
-        "README.md": _readme(card, publication).encode(),
+        "README.md": readme(card, publication).encode(),
     }
     text = yaml.dump(
         _description(card, publication, files),
@@ -153,7 +144,7 @@ def _description(
         "format_version": FORMAT,
         "type": "model",
         "name": _title(card.name),
-        "description": publication.description or _summary(card),
+        "description": publication.description or summary(card),
         "authors": [{"name": name} for name in publication.authors],
         "cite": [_PAPER],
         "license": publication.licence,
@@ -181,7 +172,7 @@ def _input(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
             "type": "space",
             "id": letter,
             "concatenable": True,
-            "size": {"min": least, "step": step},
+            "size": {"min": least, "step": step} if step else least,
         }
         for letter, least, step in zip(
             _letters(card), sizes.smallest, sizes.step, strict=True
@@ -204,9 +195,8 @@ def _input(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
 
 
 def _output(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
-    sizes = SameSize.of(card.architecture)
-    space = []
-    for letter, border in zip(_letters(card), sizes.border, strict=True):
+    space, sizes = [], SameSize.of(card.architecture)
+    for letter, border in zip(_letters(card), sizes.context, strict=True):
         axis: dict[str, Any] = {"type": "space", "id": letter}
         axis |= {"halo": border} if border else {}
         space.append({**axis, "size": {"tensor_id": "image", "axis_id": letter}})
@@ -216,7 +206,7 @@ def _output(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
     names = {"type": "channel", "channel_names": _identifiers(card)}
     return {
         "id": "made" if card.outputs else "probabilities",
-        "description": _summary(card),
+        "description": summary(card),
         "axes": [{"type": "batch"}, names, *space],
         "data": data,
         "test_tensor": _file(_OUTPUT, files),
@@ -237,59 +227,6 @@ def _weights(card: ModelCard, files: Mapping[str, bytes]) -> dict[str, Any]:
         "torchscript": {**_file(_SCRIPT, files), "pytorch_version": version, **child},
         "onnx": {**_file(_ONNX, files), "opset_version": OPSET, **child},
     }
-
-
-def _readme(card: ModelCard, publication: Publication) -> str:
-    """Return what users of the model elsewhere should know."""
-    sizes, training = SameSize.of(card.architecture), card.training
-    pixel = written(card.spacing_um) if card.spacing_um else "not known"
-    grey = " → ".join(
-        step["id"] for step in in_package_words(card.normalisation, _letters(card))
-    )
-    trained = f"{counted(card.steps, 'step')} on {counted(len(card.images), 'image')}"
-    members = f"The mean of {card.members} networks. " if card.members > 1 else ""
-    otherwise = "" if isinstance(card.normalisation, GreySteps) else f" {_MEASURED}"
-    score = (
-        f"On {card.score.pixels} pixels that were held out: {card.score.words}."
-        if card.score
-        else "No pixels were held out for validation."
-    )
-    return f"""# {card.name}
-
-{publication.description or _summary(card)}
-
-{members}{NETWORKS[training.network].title} ({NETWORKS[training.network].paper}), made
-with napari-unet {__version__}. Authors: {", ".join(publication.authors)}. Licence:
-{publication.licence}.
-
-## Use
-
-The output has the size of the input. Sizes are multiples of {times(sizes.step)}
-pixels, at least {times(sizes.smallest)}; the outermost {times(sizes.border)} pixels on
-each side are context and not right: programs that follow the `halo` of the yaml leave
-them out.
-
-Pixel size: {pixel}. Images of another one have to be resampled.
-
-Grey values: {grey}.{otherwise}
-
-## Training
-
-{trained}, preset {training.preset}, seed {training.seed}.
-
-## Validation
-
-{score}
-"""
-
-
-def _summary(card: ModelCard) -> str:
-    table = card.architecture
-    kind = f"{table.ndim}-D {card.network_title}"
-    if card.outputs is not None:
-        return f"{kind} that makes an image of {counted(table.classes, 'channel')}."
-    names = ", ".join(c.name for c in card.classes)
-    return f"{kind} that gives probabilities of background and {names}."
 
 
 def _title(name: str) -> str:
@@ -338,7 +275,7 @@ def _cover(
     """Return a picture, twice as wide as high: the image and the result."""
     import imagecodecs
 
-    border = SameSize.of(card.architecture).border
+    border = SameSize.of(card.architecture).context
     inner = tuple(slice(b, -b or None) for b in border)
     result = made[0, 0] if card.outputs else 1 - made[0, 0]
     panels = []
