@@ -12,7 +12,6 @@ from napari_unet.core.annotation.pairing import check_sharp
 from napari_unet.core.cells.objects import Objects
 from napari_unet.core.images.image import Image
 from napari_unet.core.text import counted, listed
-from napari_unet.io import tiff
 from napari_unet.io.images import SUFFIXES, TIFF, find, natural, read_labels
 from napari_unet.io.names import glob_pattern, split_number
 from napari_unet.io.objects.catalogue import FORMATS, ObjectFormat
@@ -160,6 +159,8 @@ def read_label_objects(
 
 def _pixels(path: str | Path, axes: str | None) -> Image:
     """Read a label image; a note says that it has ROIs, too."""
+    from napari_unet.io import tiff  # slow to import
+
     labels, file = read_labels(path, axes), split_number(path)[0]
     count = len(tiff.rois(file)) if _is_tiff(file) else 0
     if not count:
@@ -186,6 +187,8 @@ def _is_drawn_on(file: Path) -> bool:
 @lru_cache(maxsize=4096)
 def _has_image_below(file: Path, size: int, changed: int) -> bool:
     """Whether a TIFF has ROIs, and pixels that cannot be labels."""
+    from napari_unet.io import tiff  # slow to import
+
     if not tiff.rois(file):
         return False
     try:

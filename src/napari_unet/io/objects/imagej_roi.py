@@ -19,7 +19,6 @@ from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
 from napari_unet.core.text import counted, listed, printable, reason, shown
-from napari_unet.io import tiff
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import TIFF, read_image
 from napari_unet.io.names import file_stem
@@ -240,6 +239,8 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
     """Return what may be ROIs, the file, those of a zip or in a TIFF, with names."""
     what = printable(path)
     if path.name.lower().endswith(TIFF) and path.is_file():
+        from napari_unet.io import tiff  # slow to import
+
         return [(str(k), one) for k, one in enumerate(tiff.rois(path), start=1)]
     try:
         with path.open("rb") as file:
