@@ -46,9 +46,9 @@ LEARNING_RATE, _FEW = 1e-3, 100
 STEPS = 20
 # Weight of the difference from before where nothing is painted.
 KEEP = 3.0
-# That difference may be this share of the entropy of the probabilities before, divided
-# by the steps that the model took.
-ALLOWED = 5.0
+# That difference may be a share of the entropy of the probabilities before: the square
+# of so many steps over those that the model took. It binds models that learnt for long.
+_FREE = 160
 # Side of a patch in pixels: of the smallest, of the largest, and what is around the
 # painted pixels.
 _SIDE, _WIDEST, _AROUND = 64, 160, 24
@@ -250,7 +250,7 @@ class Learner:
             entropy = -(patch.said * patch.said.clamp_min(1e-6).log()).sum(dim=0)
             pairs.append((float(_difference(scores, patch)), float(entropy.mean())))
         changed, unsure = np.mean(pairs, axis=0)
-        allowed = ALLOWED / max(self.card.steps, 1) * unsure
+        allowed = (_FREE / max(self.card.steps, 1)) ** 2 * unsure
         if changed > allowed:
             weights = self._module.state_dict()
             for name, before in self._before.state_dict().items():
