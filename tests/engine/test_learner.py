@@ -178,3 +178,19 @@ def test_what_a_model_has_learnt_for_long_changes_little(image: Image) -> None:
         found.append(float(np.abs(corrector.probabilities() - before).mean()))
     assert found[0] == found[1]
     assert found[2] < 0.3 * found[1], found
+
+
+@pytest.mark.parametrize(("free", "goes_back"), [(0, True), (1e9, False)])
+def test_the_rest_may_change_by_so_much(
+    free: float,
+    goes_back: bool,
+    model: Model,
+    image: Image,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("napari_unet.engine.training.learner.STEPS", 3)
+    monkeypatch.setattr("napari_unet.engine.training.learner._FREE", free)
+    corrector = Corrector(model, image)
+    before = weights(corrector.learner)
+    corrector.paint(corrector.cells() > 0, 1)
+    assert same(weights(corrector.learner), before) is goes_back

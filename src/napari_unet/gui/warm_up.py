@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
@@ -38,11 +39,11 @@ class WarmUp:
             self._thread.start()
 
     def _work(self) -> None:
-        try:
-            with _ONE_AT_A_TIME:
-                from napari.layers import Labels, Shapes
+        # What fails here fails again where it is needed, and is told there. Or it does
+        # not: numba stops where another thread changes the environment meanwhile.
+        with suppress(Exception), _ONE_AT_A_TIME:
+            from napari.layers import Labels, Shapes
 
-                Labels(np.zeros((2, 2), np.int32))
-                Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
-        finally:
-            self._main_thread.post(self.made.finish)
+            Labels(np.zeros((2, 2), np.int32))
+            Shapes(np.array([[0, 0], [0, 1], [1, 1]]), shape_type="polygon")
+        self._main_thread.post(self.made.finish)
