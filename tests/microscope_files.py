@@ -162,10 +162,11 @@ def _lif_element(number: int, title: str, image: tuple[str, np.ndarray]) -> str:
         if axis == "c":
             channels = "".join(_lif_channel(data, k * step) for k in range(count))
             continue
-        dimensions += (
+        # the innermost first, as Leica's
+        dimensions = (
             f'<DimensionDescription DimID="{ids[axis]}" NumberOfElements="{count}" '
             f'Origin="0" Length="{sizes.get(axis, 1) * (count - 1)}" Unit="m" '
-            f'BitInc="0" BytesInc="{step}"/>'
+            f'BitInc="0" BytesInc="{step}"/>{dimensions}'
         )
     return (
         f'<Element Name="{title}"><Data><Image><ImageDescription><Channels>'
