@@ -130,3 +130,14 @@ def _chain(first: QWidget) -> list[QWidget]:
             reached.append(widget)
         widget = widget.nextInFocusChain()
     return reached
+
+
+def test_a_part_that_is_gone_is_not_asked_for_its_controls(qtbot: QtBot) -> None:
+    first, second = QWidget(), QWidget()
+    qtbot.addWidget(first)
+    namer = Namer(first, first, second)
+    second.deleteLater()
+    QApplication.sendPostedEvents(second, QEvent.Type.DeferredDelete)
+    QApplication.sendEvent(first, QEvent(QEvent.Type.LayoutRequest))
+    # an exception there would end the test
+    qtbot.waitUntil(lambda: not namer._clock.isActive())

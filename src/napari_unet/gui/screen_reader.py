@@ -121,13 +121,15 @@ class Namer(QObject):
 
     def __init__(self, start: QWidget, *parts: QWidget) -> None:
         super().__init__(parts[0])
-        self._start, self._parts = start, parts
+        self._start = start
+        self._parts: tuple[QWidget, ...] = parts
         self._clock = QTimer(self)
         self._clock.setSingleShot(True)
         self._clock.setInterval(_PAUSE_MS)
         self._clock.timeout.connect(self._name)
         for part in parts:
             part.installEventFilter(self)
+            part.destroyed.connect(self._end)
         self._name()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -135,6 +137,10 @@ class Namer(QObject):
         if event.type() == QEvent.Type.LayoutRequest:
             self._clock.start()
         return False
+
+    def _end(self) -> None:
+        """One part goes with the dock, which others outlive for a moment."""
+        self._parts = ()
 
     def _name(self) -> None:
         found = [name_controls(part) for part in self._parts]
