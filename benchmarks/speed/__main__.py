@@ -34,8 +34,8 @@ NOTES = {
     ),
     "teams": (
         "Processes that train together exchange the statistics of each batch norm "
-        "twice in a step: 28 times in the quick network, and each exchange takes gloo "
-        "one to two milliseconds on the machine that gave these rows."
+        "twice in a step: 28 times in the quick network, whose steps are too short "
+        "for that."
     ),
     "monai": (
         "MONAI's rows depend on the machine: ours is bound by what the row on "
