@@ -477,13 +477,18 @@ def test_all_annotation_is_removed_and_comes_back(bench: Bench) -> None:
     np.testing.assert_array_equal(bench.layer.data, before)
 
 
-def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
+def paint_two_classes(bench: Bench) -> None:
+    """Paint a cell of each, and wait for the table."""
     bench.annotating.classes.add("dividing")
     bench.paint(5, 5)
     bench.annotating.brush.set_class(2)
     bench.paint(5, 10)
     bench.annotating.layers._describing.seconds = 0
     bench.annotating.tick()
+
+
+def test_the_features_table_names_the_class_of_each_cell(bench: Bench) -> None:
+    paint_two_classes(bench)
     table = bench.layer.features
     assert dict(zip(table["index"], table["class"], strict=True)) == {
         1: "background",
@@ -497,12 +502,7 @@ def test_of_very_many_cells_those_of_the_first_class_are_not_listed(
 ) -> None:
     """napari's own Save finds their class, and all colours, in the note."""
     monkeypatch.setattr(annotation_layers, "_MANY", 2)
-    bench.annotating.classes.add("dividing")
-    bench.paint(5, 5)
-    bench.annotating.brush.set_class(2)
-    bench.paint(5, 10)
-    bench.annotating.layers._describing.seconds = 0
-    bench.annotating.tick()
+    paint_two_classes(bench)
     assert bench.layer.features["index"].tolist() == [1, 3]
     assert noted(bench.layer)["classes"] == [
         (one.name, one.colour) for one in bench.store.project.classes
