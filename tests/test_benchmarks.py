@@ -23,9 +23,14 @@ from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
 from napari_unet.cli.pairing import pair_files
+from benchmarks.pretrained import COLLECTIONS, MODELS
+from benchmarks.pretrained import export as export_learnt
+from napari_unet.core.images.image import Field
+from napari_unet.engine.training.preparation import fingerprint
 from napari_unet.io import samples
+from napari_unet.io.images import read_image
 from napari_unet.io.model_file import read_card
-from napari_unet.io.pretrained import pretrained_model
+from napari_unet.io.pretrained import PRETRAINED, model_path, pretrained_model
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -212,11 +217,7 @@ def test_the_command_line_understands_what_it_is_given(task: Task) -> None:
     folder = Path("out") / task.name / "minutes0.2-seed3"
     assert (train.minutes, train.seed, train.kind) == (0.2, 3, task.labels)
     trained = Path("out") / (task.trained or task.name) / "minutes0.2-seed3"
-    own = (
-        pretrained_model(task.starter)
-        if task.starter
-        else trained / "model.safetensors"
-    )
+    own = model_path(task.starter) if task.starter else trained / "model.safetensors"
     assert predict.model == own
     if task.starter:
         return
@@ -379,14 +380,33 @@ def test_the_committed_page_is_the_one_the_committed_results_give(
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == committed
 
 
-@pytest.mark.parametrize(
-    "task", [t for t in TASKS.values() if t.starter], ids=lambda task: task.name
-)
-def test_a_starter_model_has_learnt_nothing_that_is_tested(task: Task) -> None:
-    card = read_card(pretrained_model(task.starter or ""))
-    learnt = {record.name.removesuffix(".tif") for record in card.images}
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_starter_has_learnt_no_pixels_that_are_tested(name: str) -> None:
+    learnt = {r.sha256 for r in read_card(pretrained_model(name)).images}
     assert learnt
-    assert not learnt & {sample.name for sample in task.tested}
+    if not DATA.is_dir():
+        pytest.skip("there are no images that are tested")
+    planar = [t for t in TASKS.values() if not t.axes and "isbi" not in t.folder]
+    for file in {DATA / t.folder / s.image for t in planar for s in t.tested}:
+        assert fingerprint(Field(read_image(file), z=0)) not in learnt, file
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_a_starter_without_a_collection_learns_nothing_of_it(
+    name: str, collection: str, tmp_path: Path
+) -> None:
+    if not DATA.is_dir():
+        pytest.skip("there are no images to learn")
+    place = tmp_path / name
+    if MODELS[name].collections == (collection,):
+        with pytest.raises(ValueError, match="nothing is left to learn"):
+            export_learnt(MODELS[name], DATA, place, collection)
+        return
+    learnt = set(export_learnt(MODELS[name], DATA, place, collection))
+    assert learnt
+    for folder in COLLECTIONS[collection]:
+        assert not learnt & {f.name for f in (DATA / folder / "images").iterdir()}
 
 
 def test_scores_of_scribbles_are_shares_of_those_of_all_labels() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy.commands import Attempt, call, evaluation, read_json, written
 from benchmarks.accuracy.export import export
 from benchmarks.accuracy.result import Forest, Result, Run
+from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     from benchmarks.accuracy.task import Task
@@ -66,6 +67,11 @@ def run_experiment(
         raise FileNotFoundError(
             f"{task.name}: predicts with the models of {task.trained}, which has to be "
             f"run first; found no {models}."
+        )
+    if task.starter and not model_path(task.starter).is_file():
+        raise FileNotFoundError(
+            f"{task.name}: there is no {task.starter}; python -m benchmarks.pretrained "
+            "makes it."
         )
     place, file = output / task.name, output / f"{task.name}.json"
     if add:

@@ -150,9 +150,8 @@ def _section(task: Task, results: list[Result], full: Result | None) -> Iterator
 
 def _learnt(task: Task) -> str:
     if task.starter is not None:
-        return (
-            f"Model: {task.starter}, which comes with the package; nothing learnt here."
-        )
+        of = "a file" if "/" in task.starter else "which comes with the package"
+        return f"Model: {task.starter}, {of}; nothing learnt here."
     if task.trained is not None:
         return f"Model: that of {task.trained}; nothing learnt anew."
     labels = f"{task.labels}, scribbles only" if task.scribbles else task.labels

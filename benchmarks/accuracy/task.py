@@ -107,7 +107,8 @@ class Task:
         Where the labels are grey values: the largest that is membrane, exported as 0
         and all else as 255.
     starter : str or None
-        Model of the package that predicts without any training; the budget is 0.
+        Model of the package, or a file, that predicts without any training; the
+        budget is 0.
     trained : str or None
         The task whose models predict here too, in another way; it has to be run first.
     """

@@ -34,6 +34,13 @@ _WELLS_TESTED = (
     "IXMtest_K03_s5 IXMtest_K05_s9 IXMtest_K12_s1"
 )
 
+# Every sixth tile of those that starters may learn.
+_TISSUE_TESTED = (
+    "0bf33d3db428 1631352dbafb 2dd3356f2dcf 4193474b2f1c 4cbd6c37f3a5 55f98f43c152 "
+    "673baf65ae5c 718751b439c0 815524d88283 947c0d94c821 a7f6194ddbea af576e8ec3a8 "
+    "c0152b1a260e eb1df8ed879d"
+)
+
 
 def sections(numbers: tuple[int, ...]) -> tuple[Sample, ...]:
     """Return single sections of the ISBI 2012 training volume."""
@@ -353,38 +360,78 @@ _ABLATION = tuple(
 )
 
 
-_STARTERS = tuple(
-    replace(
-        task,
-        name=f"{task.name}_starter",
-        title=f"{title}, the starter {starter}, which learnt {learnt} of this set",
+def _judged(name: str, title: str, *targets: Target, starter: str, base: Task) -> Task:
+    """Return a task that a starter does without any training."""
+    return replace(
+        base,
+        name=f"{name}_starter",
+        title=title,
+        learnt=(),
         minutes=(0.0,),
+        seeds=(0,),
         targets=targets,
         starter=starter,
     )
-    for task, title, starter, learnt, targets in (
-        (
-            _task("bbbc039"),
-            "BBBC039, other wells",
-            "nuclei",
-            "16 images",
-            (Target("ap@0.5", 0.0, at_least=0.93),),
-        ),
-        (
-            _task("dsb2018"),
-            "Data Science Bowl 2018, other images",
-            "nuclei",
-            "50 images",
-            (),
-        ),
-        (
-            _task("usiigaci"),
-            "Usiigaci, other images",
-            "phase_contrast",
-            "six images",
-            (),
-        ),
+
+
+def without(starter: str, collection: str) -> str:
+    """Where a starter is that has learnt nothing of a collection of images.
+
+    `python -m benchmarks.pretrained STARTER --without COLLECTION --output FILE` makes
+    it.
+    """
+    return f"benchmark-output/starters/{starter}-without-{collection}.safetensors"
+
+
+def _apart(kind: str, names: str) -> Task:
+    """Return images put aside for starters that are tested instead."""
+    return replace(
+        _task("dsb2018"), folder=f"starter_pool/bbbc038_{kind}", tested=_pairs(names)
     )
+
+
+_STARTERS = (
+    _judged(
+        "bbbc039",
+        "BBBC039, a starter that has learnt no image of this set",
+        Target("ap@0.5:0.95", 0.0, at_least=0.71),
+        starter=without("nuclei", "bbbc039"),
+        base=_task("bbbc039"),
+    ),
+    _judged(
+        "dsb2018",
+        "Data Science Bowl 2018, a starter that has learnt no image of this set",
+        Target("ap@0.5:0.95", 0.0, at_least=0.59),
+        starter=without("nuclei", "bbbc038"),
+        base=_task("dsb2018"),
+    ),
+    _judged(
+        "dsb2018_same",
+        "Data Science Bowl 2018, the starter nuclei, which has learnt others of it",
+        Target("ap@0.5", 0.0, at_least=0.8),
+        starter="nuclei",
+        base=_task("dsb2018"),
+    ),
+    _judged(
+        "usiigaci_same",
+        "Usiigaci, the starter phase_contrast, which has learnt other images of it",
+        starter="phase_contrast",
+        base=_task("usiigaci"),
+    ),
+    _judged(
+        "histology",
+        "Nuclei in stained tissue, the starter histology, which has learnt other tiles",
+        Target("ap@0.5", 0.0, at_least=0.65),
+        starter="histology",
+        base=_apart("histology", _TISSUE_TESTED),
+    ),
+    _judged(
+        "smear",
+        "Nuclei in smears, the starter smear, which has learnt other images",
+        Target("ap@0.5", 0.0, at_least=0.7),
+        starter="smear",
+        base=_apart("smear", "1b44d2264383 4e07a653352b"),
+    ),
 )
 
 TASKS = {

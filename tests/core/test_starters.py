@@ -9,6 +9,7 @@ import pytest
 from napari_unet.core.starters import Starter, Trial, choose, measure
 
 BRIGHT = Starter("bright", "bright things", (10, 60), (0.8, inf), 0.6)
+DARK = Starter("dark", "dark things", (10, 60), (-inf, -0.8), 0.6)
 FLAT = Starter("flat", "flat things", (30, 150), (-0.6, 0.6), 0.85)
 OF_BRIGHT = Trial(BRIGHT, cells=40, share=0.3, sure=0.96, width=28, contrast=2.0)
 OF_FLAT = Trial(FLAT, cells=8, share=0.1, sure=0.9, width=60, contrast=0.0)
@@ -59,16 +60,20 @@ def test_nothing_and_everything_can_be_measured() -> None:
         (
             (replace(OF_BRIGHT, contrast=-1.5), OF_FLAT),
             "flat",
-            "flat is 90% sure of its cells here, bright is for cells whose "
-            "brightness is 0.8 or more standard deviations above the rest, and finds "
-            "-1.50.",
+            "flat is 90% sure of its cells here, bright is for cells 0.8 or more "
+            "standard deviations brighter than the rest, and finds -1.50.",
         ),
         (
             (OF_BRIGHT, replace(OF_FLAT, sure=0.99, contrast=3.0)),
             "bright",
-            "bright is 96% sure of its cells here, flat is for cells whose "
-            "brightness is -0.6 to 0.6 standard deviations above the rest, and finds "
-            "3.00.",
+            "bright is 96% sure of its cells here, flat is for cells -0.6 to 0.6 "
+            "standard deviations brighter than the rest, and finds 3.00.",
+        ),
+        (
+            (OF_BRIGHT, replace(OF_FLAT, starter=DARK, contrast=2.0)),
+            "bright",
+            "bright is 96% sure of its cells here, dark is for cells 0.8 or more "
+            "standard deviations darker than the rest, and finds 2.00.",
         ),
         (
             (OF_BRIGHT, replace(OF_FLAT, sure=0.99, width=12)),

@@ -13,6 +13,7 @@ from napari_unet.engine.network.network import Network, prepare
 from napari_unet.engine.starter_choice import choose_by_first, choose_starter
 from napari_unet.io import samples
 from napari_unet.io.model_file import load_model
+from napari_unet.io.pretrained import PRETRAINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +44,22 @@ def chosen(image: Image, load: Load, **where: tuple[int, int]) -> Choice:
     return last.choice
 
 
-@pytest.mark.parametrize("kind", ["nuclei", "phase_contrast"])
+@pytest.mark.parametrize("kind", PRETRAINED)
 def test_each_sample_gets_the_starter_of_its_kind(kind: str, load: Load) -> None:
     image, _ = getattr(samples, kind)()[0]
     choice = chosen(image, load)
     assert choice.name == kind
     assert choice.doubt_of(kind) == ""
-    (other,) = {"nuclei", "phase_contrast"} - {kind}
-    assert choice.doubt_of(other)
+    for other in {t.starter.name for t in choice.trials} - {kind}:
+        assert choice.doubt_of(other)
+
+
+def test_colours_are_for_the_starter_that_sees_them(load: Load) -> None:
+    tissue, _ = samples.histology()[0]
+    assert [t.starter.name for t in chosen(tissue, load).trials] == ["histology"]
+    # as colours that are all alike are stored, both are tried
+    grey = Image(np.asarray(samples.nuclei()[0][0].data), "yx", grey=True)
+    assert {t.starter.name for t in chosen(grey, load).trials} == set(PRETRAINED)
 
 
 def test_the_plane_and_the_part_that_are_in_view_decide(load: Load) -> None:

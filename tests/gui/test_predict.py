@@ -47,7 +47,7 @@ from napari_unet.gui.predict.page import PredictPage
 from napari_unet.io.model_file import save_model
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS
-from napari_unet.io.pretrained import STARTERS, pretrained_models
+from napari_unet.io.pretrained import PRETRAINED, STARTERS, pretrained_models
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -148,7 +148,8 @@ def test_without_a_model_the_page_says_what_to_do(page: PredictPage) -> None:
 def test_models_of_the_package_are_offered_at_once(page: PredictPage) -> None:
     combo = page.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
-    assert names == ["Automatic", "nuclei", "phase_contrast"]
+    assert names == ["Automatic", *PRETRAINED]
+    assert all(not combo.itemIcon(i).isNull() for i in range(1, combo.count()))
     # none of them is chosen before it is known whether it suits the image
     assert combo.currentText() == "Automatic"
     assert "tries which model suits" in page.models.purpose.text()
@@ -178,7 +179,7 @@ def test_automatic_says_which_model_it_takes_and_why(
     (handle,) = fake.running(ChooseStarterJob)
     trials = (
         Trial(STARTERS[0], 40, 0.3, 0.7, 28, 2.0),
-        Trial(STARTERS[1], 1, 0.95, 1.0, 300, 0.0),
+        Trial(STARTERS[-1], 1, 0.95, 1.0, 300, 0.0),
     )
     fake.emit(handle, StarterChosen(choose(trials)))
     fake.end(handle)
@@ -194,15 +195,15 @@ def test_automatic_says_which_model_it_takes_and_why(
 def test_an_image_that_no_model_of_the_package_can_see_is_to_be_trained_on(
     page: PredictPage, workspace: Workspace
 ) -> None:
-    coloured = np.zeros((8, 10, 3), np.uint8)
-    layer = workspace.viewer.add_image(coloured, name="tissue", rgb=True)
-    workspace.images.add([layer])
+    pixels = np.zeros((8, 10), np.uint8)
+    layers = [workspace.viewer.add_image(pixels, name=name) for name in ("two", "b")]
+    workspace.images.add(layers)
     settle(page)
     assert page.models.combo.currentText() == "Automatic"
     assert not page.run.predict.isEnabled()
     assert page.run.hint.text() == (
-        "The models that come with the package see 1 channel, tissue has 3 channels: "
-        "train one on it first."
+        "The models that come with the package see 1 or 3 channels, two has 2 "
+        "channels: train one on it first."
     )
 
 
@@ -210,7 +211,7 @@ def test_an_image_that_no_model_of_the_package_can_see_is_to_be_trained_on(
 def test_own_models_go_before_those_of_the_package(ready: PredictPage) -> None:
     combo = ready.models.combo
     names = [combo.itemText(i) for i in range(combo.count())]
-    assert names == ["Automatic", "blobs", "nuclei", "phase_contrast"]
+    assert names == ["Automatic", "blobs", *PRETRAINED]
 
 
 def test_with_a_model_it_says_what_the_model_is(ready: PredictPage) -> None:

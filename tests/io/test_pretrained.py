@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from skimage.io import imread
 
 from napari_unet.core.cells.instances import segment_image
 from napari_unet.core.images.image import Image
@@ -17,6 +18,7 @@ from napari_unet.io.model_file import load_model, read_card
 from napari_unet.io.pretrained import (
     PRETRAINED,
     model_path,
+    picture_of,
     pretrained_model,
     pretrained_models,
 )
@@ -37,23 +39,30 @@ def cells(image: Image, name: str) -> NDArray[np.int32]:
 @pytest.mark.parametrize("path", pretrained_models(), ids=PRETRAINED)
 def test_each_is_small_and_says_what_it_is(path: Path) -> None:
     card = read_card(path)
-    assert path.stat().st_size < 10_000_000
+    assert path.stat().st_size <= 5_000_000
     assert card.name == path.stem
     assert card.steps > 0
     assert card.images
+    picture = picture_of(path)
+    assert picture is not None
+    assert imread(picture).shape[:2] == (64, 64)
     # nobody's folders
     assert not any("/" in record.name for record in card.images)
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "number", "least"),
-    [("nuclei", "nuclei", 5, 0.85), ("phase_contrast", "phase_contrast", 0, 0.5)],
+    ("name", "number", "least"),
+    [
+        ("nuclei", 5, 0.85),
+        ("histology", 0, 0.5),
+        ("smear", 0, 0.5),
+        ("phase_contrast", 0, 0.5),
+    ],
 )
 def test_each_finds_cells_without_any_training(
-    name: str, kind: str, number: int, least: float
+    name: str, number: int, least: float
 ) -> None:
-    pairs = samples.nuclei() if kind == "nuclei" else samples.phase_contrast()
-    image, truth = pairs[number]
+    image, truth = getattr(samples, name)()[number]
     found = cells(image, name)
     assert average_precision([found], [np.asarray(truth.data)], [0.5])[0] > least
 
@@ -113,6 +122,6 @@ def test_a_name_on_the_command_line_is_a_file_or_a_starter(
 
 def test_an_unknown_starter_is_refused() -> None:
     with pytest.raises(
-        ValueError, match="pretrained models are nuclei, phase_contrast"
+        ValueError, match="pretrained models are nuclei, histology, smear, phase"
     ):
         pretrained_model("yeast")

@@ -33,7 +33,8 @@ class Starter:
     name: str
     purpose: str  # the images, in a few words
     widths: tuple[float, float]  # of its cells, in pixels
-    # brightness of cells less that of what is around, in standard deviations
+    # brightness of cells less that of what is around, in standard deviations;
+    # infinite where there is no bound
     contrast: tuple[float, float]
     most: float  # share of an image that cells take at the most
 
@@ -42,6 +43,17 @@ class Starter:
         """What it is for, for people."""
         lowest, highest = self.widths
         return f"{self.purpose}, {lowest:g} to {highest:g} pixels wide"
+
+    @property
+    def looks(self) -> str:
+        """How bright its cells are, for people, after the word "cells"."""
+        lowest, highest = self.contrast
+        if isinf(lowest):
+            amount, than = f"{-highest:g} or more", "darker than"
+        else:
+            more = "or more" if isinf(highest) else f"to {highest:g}"
+            amount, than = f"{lowest:g} {more}", "brighter than"
+        return f"{amount} standard deviations {than} the rest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +75,8 @@ class Trial:
             return "finds no cell"
         if self.share > made.most:
             return f"takes {self.share:.0%} of the image for cells"
-        lowest, highest = made.contrast
-        if not lowest <= self.contrast <= highest:
-            more = "or more" if isinf(highest) else f"to {highest:g}"
-            return (
-                f"is for cells whose brightness is {lowest:g} {more} standard "
-                f"deviations above the rest, and finds {self.contrast:.2f}"
-            )
+        if not made.contrast[0] <= self.contrast <= made.contrast[1]:
+            return f"is for cells {made.looks}, and finds {self.contrast:.2f}"
         narrow, wide = made.widths
         if not narrow <= self.width <= wide:
             return (

@@ -18,9 +18,23 @@ STARTERS = (
     Starter(
         "nuclei",
         "nuclei in fluorescence, bright on dark",
-        widths=(10, 60),
+        widths=(8, 120),
         contrast=(0.8, inf),
         most=0.6,
+    ),
+    Starter(
+        "histology",
+        "nuclei in stained tissue, in colour",
+        widths=(8, 80),
+        contrast=(-inf, -0.5),
+        most=0.7,
+    ),
+    Starter(
+        "smear",
+        "dark nuclei in smears, in bright field",
+        widths=(6, 50),
+        contrast=(-inf, -0.8),
+        most=0.3,
     ),
     Starter(
         "phase_contrast",
@@ -46,6 +60,11 @@ def pretrained_model(name: str) -> Path:
             f"pretrained models are {', '.join(PRETRAINED)}, found {name!r}."
         )
     return Path(str(files("napari_unet"))) / "pretrained" / f"{name}{SUFFIX}"
+
+
+def picture_of(path: Path) -> Path | None:
+    """Return the picture of what a model of the package is for; None of any other."""
+    return None if starter_of(path) is None else path.with_suffix(".png")
 
 
 def pretrained_models() -> tuple[Path, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Pixels, attributes and type of a napari layer.
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
-KINDS = ("nuclei", "phase_contrast")
+KINDS = ("nuclei", "histology", "smear", "phase_contrast")
 
 
 def nuclei() -> list[tuple[Image, Image]]:
@@ -24,6 +24,24 @@ def nuclei() -> list[tuple[Image, Image]]:
     Each image is from another well.
     """
     return _pairs("nuclei")
+
+
+def histology() -> list[tuple[Image, Image]]:
+    """One image of stained tissue with a label for each nucleus (BBBC038).
+
+    (256, 320, 3), axes y, x, c, uint8, red, green and blue; its labels (256, 320),
+    uint16, 0 is background. The pixel size is not known.
+    """
+    return _pairs("histology")
+
+
+def smear() -> list[tuple[Image, Image]]:
+    """One bright-field image of a smear with a label for each nucleus (BBBC038).
+
+    Both (1024, 1024), axes y, x; uint8 and uint16, 0 is background. The pixel size is
+    not known.
+    """
+    return _pairs("smear")
 
 
 def phase_contrast() -> list[tuple[Image, Image]]:
@@ -40,6 +58,16 @@ def nuclei_layers() -> list[LayerData]:
     return _layers(nuclei()[0], "nuclei")
 
 
+def histology_layers() -> list[LayerData]:
+    """Give napari the image of tissue with its labels."""
+    return _layers(histology()[0], "histology")
+
+
+def smear_layers() -> list[LayerData]:
+    """Give napari the image of a smear with its labels."""
+    return _layers(smear()[0], "smear")
+
+
 def phase_contrast_layers() -> list[LayerData]:
     """Give napari the phase-contrast image with its labels."""
     return _layers(phase_contrast()[0], "phase contrast")
@@ -54,7 +82,7 @@ def folder(kind: str) -> Path:
         There is no sample of this name.
     """
     if kind not in KINDS:
-        raise ValueError(f"samples are {' and '.join(KINDS)}, found {kind!r}.")
+        raise ValueError(f"samples are {', '.join(KINDS)}, found {kind!r}.")
     return Path(str(files("napari_unet"))) / "samples" / kind
 
 

@@ -170,7 +170,7 @@ def record_of(example: Example) -> ImageRecord:
     """Return the entry of an example in the model's card."""
     return ImageRecord(
         name=_title(example),
-        sha256=_fingerprint(example.field),
+        sha256=fingerprint(example.field),
         annotated=int(np.count_nonzero(example.classes != IGNORED)),
     )
 
@@ -319,7 +319,7 @@ def _common_size(
     return tuple(float(f"{size / settings.scale:.6g}") for size in own), notes
 
 
-def _fingerprint(field: Field) -> str:
+def fingerprint(field: Field) -> str:
     """Hash a field; of a large one only the middle, so that not all of it is read."""
     middle = []
     for n in field.shape:

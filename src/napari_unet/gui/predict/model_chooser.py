@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal
+from qtpy.QtCore import QSize, Qt, Signal
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QFileDialog, QWidget
 
 from napari_unet.gui.model_card_dialog import ModelCardDialog
@@ -22,6 +23,7 @@ from napari_unet.gui.widgets import (
     row,
 )
 from napari_unet.io.model_file import SUFFIX
+from napari_unet.io.pretrained import picture_of
 from napari_unet.session.foreign_models import PATTERNS, is_foreign
 from napari_unet.session.models import describe, purpose_of
 
@@ -37,6 +39,8 @@ _AUTOMATIC = (
     "surest of its cells is taken."
 )
 _WAIT = "Predict tries which model suits the image, and says why."
+# of what a model of the package is for, in pixels
+_PICTURE = QSize(32, 32)
 _FILES = f"Models (*{SUFFIX} {' '.join(PATTERNS)});;All files (*)"
 
 
@@ -58,6 +62,7 @@ class ModelChooser(QWidget):
             "Open a model file…",
         )
         self.combo = combo_box("The model that predicts.")
+        self.combo.setIconSize(_PICTURE)
         self.open = button(
             "Open…", "Choose a model file from anywhere, also of another program."
         )
@@ -161,6 +166,9 @@ class ModelChooser(QWidget):
                 self.combo.setItemData(0, _AUTOMATIC, tip)
             for one in entries:
                 self.combo.addItem(one.card.name, str(one.path))
+                if picture := picture_of(one.path):
+                    icon = QIcon(str(picture))
+                    self.combo.setItemIcon(self.combo.count() - 1, icon)
                 self.combo.setItemData(
                     self.combo.count() - 1, f"For {purpose_of(one)}.\n{one.path}", tip
                 )

@@ -91,7 +91,7 @@ class Targets:
             return problems[0]
         needed = " or ".join(map(str, sorted({c.architecture.channels for c in cards})))
         return (
-            f"The models that come with the package see {needed} channel, {name} has "
+            f"The models that come with the package see {needed} channels, {name} has "
             f"{counted(channels, 'channel')}: train one on it first."
         )
 
