@@ -13,8 +13,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from skimage.io import imsave
+from skimage.transform import resize
+from skimage.util import img_as_ubyte
+
 from benchmarks.accuracy.commands import call, written
 from benchmarks.accuracy.tasks import TASKS
+from napari_unet.io import samples
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.pretrained import pretrained_model
 
@@ -41,10 +47,13 @@ class Recipe:
         Whose images are learnt, but those that are tested.
     options : tuple of str
         Of `napari-unet train`.
+    pictured : int
+        Side of the part of the sample that the model's picture shows, in pixels.
     """
 
     collections: tuple[str, ...]
     options: tuple[str, ...]
+    pictured: int
 
 
 # Images of other laboratories come in other magnifications: cells of half and of twice
@@ -52,10 +61,10 @@ class Recipe:
 _ANY_SIZE = ("--augment-scale", "2")
 
 MODELS = {
-    "nuclei": Recipe(("bbbc039", "bbbc038"), ("--steps", "12000", *_ANY_SIZE)),
-    "histology": Recipe(("bbbc038_histology",), ("--steps", "8000", *_ANY_SIZE)),
-    "smear": Recipe(("bbbc038_smear",), ("--steps", "8000", *_ANY_SIZE)),
-    "phase_contrast": Recipe(("usiigaci",), ("--steps", "12000", *_ANY_SIZE)),
+    "nuclei": Recipe(("bbbc039", "bbbc038"), ("--steps", "12000", *_ANY_SIZE), 120),
+    "histology": Recipe(("bbbc038_histology",), ("--steps", "8000", *_ANY_SIZE), 100),
+    "smear": Recipe(("bbbc038_smear",), ("--steps", "8000", *_ANY_SIZE), 160),
+    "phase_contrast": Recipe(("usiigaci",), ("--steps", "12000", *_ANY_SIZE), 320),
 }
 
 
@@ -85,8 +94,21 @@ def main() -> None:
         call(command)
         model = load_model(output)
         target = options.output or pretrained_model(options.name)
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, target)
+    if not options.output:
+        draw(options.name, target.with_suffix(".png"))
+
+
+def draw(name: str, file: Path) -> None:
+    """Draw what a model is for, in 64 × 64 pixels, from the sample of its kind."""
+    recipe = MODELS[name]
+    pixels = np.asarray(getattr(samples, name)()[0][0].data).astype(np.float32)
+    middle = [(n - recipe.pictured) // 2 for n in pixels.shape[:2]]
+    part = pixels[tuple(slice(m, m + recipe.pictured) for m in middle)]
+    low, high = np.percentile(part, (0.5, 99.5))
+    small = resize(part, (64, 64, *part.shape[2:]), anti_aliasing=True)
+    imsave(file, img_as_ubyte(np.clip((small - low) / (high - low), 0, 1)))
 
 
 def export(

@@ -22,9 +22,9 @@ from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
-from napari_unet.cli.pairing import pair_files
 from benchmarks.pretrained import COLLECTIONS, MODELS
 from benchmarks.pretrained import export as export_learnt
+from napari_unet.cli.pairing import pair_files
 from napari_unet.core.images.image import Field
 from napari_unet.engine.training.preparation import fingerprint
 from napari_unet.io import samples

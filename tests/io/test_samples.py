@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
 from napari_unet.io import samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from napari_unet.core.images.image import Image
 
 
 def test_nuclei_are_eight_wells_with_a_label_for_each_nucleus() -> None:
@@ -29,6 +36,28 @@ def test_the_phase_contrast_image_has_66_cells() -> None:
     assert image.spacing_um is None
 
 
+@pytest.mark.parametrize(
+    ("pairs", "axes", "shape", "nuclei"),
+    [
+        (samples.histology, "yxc", (256, 320, 3), 59),
+        (samples.smear, "yx", (1024, 1024), 136),
+    ],
+)
+def test_tissue_and_smear_have_nuclei_darker_than_the_rest(
+    pairs: Callable[[], list[tuple[Image, Image]]],
+    axes: str,
+    shape: tuple[int, ...],
+    nuclei: int,
+) -> None:
+    [(image, labels)] = pairs()
+    assert (image.axes, image.data.shape) == (axes, shape)
+    assert labels.data.shape == shape[:2]
+    truth = np.asarray(labels.data)
+    assert len(np.unique(truth)) - 1 == nuclei
+    pixels = np.asarray(image.data)
+    assert pixels[truth > 0].mean() < pixels[truth == 0].mean() - 20
+
+
 def test_the_samples_are_small_and_credited() -> None:
     root = samples.folder("nuclei").parent
     assert sum(file.stat().st_size for file in root.rglob("*")) <= 6_000_000
@@ -38,5 +67,6 @@ def test_the_samples_are_small_and_credited() -> None:
 
 
 def test_an_unknown_sample_is_told() -> None:
-    with pytest.raises(ValueError, match="nuclei and phase_contrast, found 'hela'"):
+    kinds = "nuclei, histology, smear, phase_contrast"
+    with pytest.raises(ValueError, match=f"{kinds}, found 'hela'"):
         samples.folder("hela")
