@@ -203,6 +203,13 @@ def test_a_blur_is_the_gaussian_of_scipy_inside() -> None:
     image[0, 0, 20, 20] = 1
     sigma = torch.full((1, 1, 1, 1), 1.7)
     expected = gaussian_filter(image[0, 0].numpy(), 1.7)
-    np.testing.assert_allclose(_blur(image, sigma)[0, 0], expected, atol=1e-4)
-    sharp = _blur(image, torch.zeros(1, 1, 1, 1))
+    np.testing.assert_allclose(_blur(image, sigma, 1.7)[0, 0], expected, atol=1e-7)
+    sharp = _blur(image, torch.zeros(1, 1, 1, 1), 0.8)
     torch.testing.assert_close(sharp, image)
+
+
+def test_a_blur_does_not_darken_edges_and_mixes_no_patches() -> None:
+    images = torch.ones(2, 3, 2, 9, 5)
+    images[1] = 4
+    sigma = torch.tensor([0.5, 2.0]).view(2, 1, 1, 1, 1)
+    torch.testing.assert_close(_blur(images, sigma, 2.0), images)

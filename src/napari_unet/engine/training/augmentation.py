@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from math import cos, log, radians, sin
+from math import ceil, cos, log, radians, sin
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,7 +144,8 @@ def change_greys(
     brightness = draw(-settings.brightness, settings.brightness)
     images = images * contrast + (brightness if sd is None else brightness * sd)
     if settings.blur:
-        images = _blur(images, draw(0, settings.blur, channels=1))
+        sigma = draw(0, settings.blur, channels=1)
+        images = _blur(images, sigma, settings.blur)
     if settings.noise:
         generator = torch.Generator(images.device)
         generator.manual_seed(int(rng.integers(2**63)))
@@ -177,19 +178,25 @@ def _cubic(d: Tensor) -> Tensor:
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
 
 
-def _blur(images: Tensor, sigma: Tensor) -> Tensor:
+def _blur(images: Tensor, sigma: Tensor, most: float) -> Tensor:
     """Blur y and x of each patch with a Gaussian.
 
-    At the edges the Gaussian is cut off and normalised again. `sigma`
-    holds standard deviations in pixels, (patches, 1, [1,] 1, 1).
+    It ends at four times `most`, the largest standard deviation; at the edges it is cut
+    off and normalised again. `sigma` holds standard deviations in pixels,
+    (patches, 1, [1,] 1, 1).
     """
-    sigma = sigma.clamp_min(_SHARP).flatten(-2)
+    sigma = sigma.clamp_min(_SHARP)
+    weights = [torch.exp(d**2 / (-2 * sigma**2)) for d in range(ceil(4 * most) + 1)]
     for axis in (-2, -1):
-        n = images.shape[axis]
-        offset = torch.arange(1 - n, n, device=images.device)
-        line = torch.exp(offset**2 / (-2 * sigma**2))
-        # from all windows of the line, the matrix with the Gaussian along its diagonal
-        kernel = line.unfold(-1, n, 1).flip(-1)
-        kernel = kernel / kernel.sum(dim=-2, keepdim=True)
-        images = (images.movedim(axis, -1) @ kernel).movedim(-1, axis)
+        shape = [*sigma.shape]
+        n = shape[axis] = images.shape[axis]
+        # adding shifted images takes a tenth of the time of a matrix or a convolution
+        ones = sigma.new_ones(shape)
+        total, share = images.clone(), ones.clone()
+        for d, weight in enumerate(weights[1:n], start=1):
+            for to, of in ((0, d), (d, 0)):
+                for summed, added in ((total, images), (share, ones)):
+                    part = added.narrow(axis, of, n - d)
+                    summed.narrow(axis, to, n - d).addcmul_(part, weight)
+        images = total / share
     return images
