@@ -184,8 +184,8 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
     yield "## One, five, ten, twenty images"
     yield ""
     yield (
-        f"So many images of `{_SET}` are learnt, drawn from all that its section does "
-        "not test, and its thirty tested images judge: "
+        "So many annotated nuclear images of the Data Science Bowl 2018 are learnt, "
+        f"and the thirty that `{_SET}` tests judge; the others are drawn from: "
         f"{CHOICES[1]} choices of one image, {CHOICES[20]} of several. Medians of the "
         "choices, with the lowest and the highest, from scratch and from a starter "
         "that has seen no image of that collection (BBBC038)."

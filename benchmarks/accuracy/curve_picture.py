@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 # In pixels: the picture, and in it the left, upper, right and lower end of the axes.
-_SIZE = 780, 400
-_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 500, 344
+_SIZE = 780, 460
+_LEFT, _TOP, _RIGHT, _BOTTOM = 64, 24, 500, 404
 _LEGEND, _ROW = 528, 22
 _COUNTS = (1, 5, 10, 20)
 _INK, _FAINT, _OTHERS = "#222222", "#D0D0D0", "#666666"
-# Lines that are side by side, so that marks and whiskers do not hide each other.
-_APART = 5
+# Side by side, so that marks and whiskers do not hide each other: lines, and to the
+# left of them what others published.
+_APART, _BESIDE = 6, 20
 _MARKS = {
     "circle": "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
     "square": "M-4-4h8v8h-8z",
@@ -66,7 +67,10 @@ def picture(lines: Sequence[Line], published: Mapping[str, Mapping[int, float]])
     least = floor(10 * min(v for v in every if v is not None)) / 10
     parts = [*_frame(least), *_legend(lines, published)]
     for mark, values in zip(_OF_OTHERS, published.values(), strict=True):
-        parts += [_mark(mark, _x(n), _y(v, least), _OTHERS) for n, v in values.items()]
+        parts += [
+            _mark(mark, _x(n) - _BESIDE, _y(v, least), _OTHERS)
+            for n, v in values.items()
+        ]
     for number, line in enumerate(lines):
         shift = _APART * (number - (len(lines) - 1) / 2)
         parts += _line(line, shift, least)
@@ -135,7 +139,7 @@ def _line(line: Line, shift: float, least: float) -> Iterator[str]:
 
 def _x(count: int) -> float:
     """Return the place of a number of images, by its logarithm."""
-    inside = 24
+    inside = 36
     share = log(count) / log(_COUNTS[-1])
     return _LEFT + inside + share * (_RIGHT - _LEFT - 2 * inside)
 
