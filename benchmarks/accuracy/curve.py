@@ -184,10 +184,10 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
     yield "## One, five, ten, twenty images"
     yield ""
     yield (
-        "So many annotated nuclear images of the Data Science Bowl 2018 are learnt, "
-        f"and the thirty that `{_SET}` tests judge; the others are drawn from: "
-        f"{CHOICES[1]} choices of one image, {CHOICES[20]} of several. Medians of the "
-        "choices, with the lowest and the highest, from scratch and from a starter "
+        "So many annotated images of nuclei (Data Science Bowl 2018) are learnt, drawn "
+        f"from the fifty that `{_SET}` does not test; the thirty that it tests judge. "
+        f"There are {CHOICES[1]} choices of one image and {CHOICES[20]} of several: "
+        "medians, with the lowest and the highest, from scratch and from a starter "
         "that has seen no image of that collection (BBBC038)."
     )
     yield ""

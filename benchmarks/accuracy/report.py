@@ -130,8 +130,11 @@ def _summary(tasks: Iterable[Task], results: dict[str, list[Result]]) -> Iterato
     """Yield one table of what has a target, or else comes first in its section."""
     yield "## All in one table"
     yield ""
-    yield "| section | minutes | metric | ours | reference | ratio | target | verdict |"
-    yield "|---|--:|---|--:|--:|--:|---|---|"
+    yield (
+        "| section | minutes | metric | ours | reference | ratio | target | verdict "
+        "| processor |"
+    )
+    yield "|---|--:|---|--:|--:|--:|---|---|---|"
     for task in tasks:
         for result in results[task.name]:
             for minutes in result.budgets():
@@ -139,7 +142,9 @@ def _summary(tasks: Iterable[Task], results: dict[str, list[Result]]) -> Iterato
                     if task.target(score, minutes) or score == task.shown[0]:
                         full = _full(task, results)
                         cells = _scored(task, result, score, minutes, full)
-                        row = (task.title, f"{minutes:g}", f"`{score}`", *cells)
+                        given_by = result.versions.get("processor", "–")
+                        what = (task.title, f"{minutes:g}", f"`{score}`")
+                        row = (*what, *cells, given_by)
                         yield f"| {' | '.join(row)} |"
     yield ""
 
