@@ -149,9 +149,13 @@ def run_curve(
 
     Raises
     ------
+    FileNotFoundError
+        The data are not there.
     ValueError
         The starter has seen images of BBBC038, or is wanted and not given.
     """
+    # without the folder other images would be drawn
+    TASKS[_SET].check(data)
     if starter is not None:
         check_starter(starter, data)
     elif any(name.startswith("starter") for name in wanted):
