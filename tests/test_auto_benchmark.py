@@ -3,31 +3,13 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from benchmark_cells import measured
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.auto import SETS, Cell, cells, section
 from benchmarks.accuracy.commands import Attempt
-from benchmarks.accuracy.family import Measured
-
-
-def measured(cell: str, score: float, **changes: Any) -> Measured:
-    told: dict[str, Any] = {
-        "cell": cell,
-        "parameters": 12345,
-        "steps": 100,
-        "seconds": 59.0,
-        "seconds_per_megapixel": 0.5,
-        "device": "cpu (2 threads)",
-        "precision": "bf16",
-        "problem": None,
-        "scores": {"ap@0.5": score, "iou": score},
-        "versions": {"torch": "2"},
-        "commands": ("napari-unet train", "napari-unet predict"),
-    }
-    return Measured(**(told | changes))
 
 
 def test_cells_are_both_presets_on_all_sets_with_three_seeds() -> None:

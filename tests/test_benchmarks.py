@@ -12,6 +12,7 @@ import tifffile
 
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt, evaluation, written
+from benchmarks.accuracy.curve import PICTURE
 from benchmarks.accuracy.everything import commands
 from benchmarks.accuracy.experiment import own_command, run_experiment
 from benchmarks.accuracy.export import export, read_planes
@@ -104,6 +105,7 @@ def test_a_task_tests_nothing_that_it_learns(task: Task) -> None:
     [
         ("isbi2012", 3, 8),
         ("hela", 5, 25),
+        ("hela_other", 5, 24),
         ("isbi2012_accurate", 15, 4),
         ("hela_accurate", 50, 25),
         ("usiigaci", 6, 3),
@@ -124,6 +126,14 @@ def test_bbbc039_is_tested_on_other_wells() -> None:
         {s.name.split("_")[1] for s in part} for part in (task.learnt, task.tested)
     )
     assert learnt.isdisjoint(tested)
+
+
+def test_hela_other_is_tested_long_after_what_is_learnt() -> None:
+    task = TASKS["hela_other"]
+    learnt, tested = (
+        [int(s.name[1:]) for s in part] for part in (task.learnt, task.tested)
+    )
+    assert min(tested) - max(learnt) == 44
 
 
 def test_qcanet_is_learnt_and_tested_on_every_plane_once() -> None:
@@ -330,6 +340,24 @@ def test_the_table_shows_median_ends_ratio_and_verdict() -> None:
     ]
 
 
+def test_a_score_that_older_results_lack_is_not_measured() -> None:
+    newer = replace(
+        TASK,
+        shown=("iou", "dice"),
+        targets=(Target("dice", 5.0, at_least=0.9),),
+    )
+    assert score_table(newer, RESULT)[4:] == [
+        "| 5 | `iou` | 0.7000 | 0.6000 | 1.167 | – | – |",
+        "| 5 | `dice` | not measured | – | – | ≥ 0.9 | – |",
+    ]
+    full = replace(TASK, name="strokes", full=TASK.name, shown=("dice",))
+    runs = [run(5.0, 0, 0.1, 0.8).model_copy(update={"scores": {"dice": 0.8}})]
+    few = Result(task="strokes", command="x", versions={}, runs=tuple(runs))
+    assert score_table(full, few, RESULT)[2:] == [
+        "| 5 | `dice` | 0.8000 | – | – | – | – |"
+    ]
+
+
 def test_a_target_holds_at_its_bounds_and_not_beyond() -> None:
     most, least = Target("a", 1.0, at_most=0.9), Target("a", 1.0, at_least=0.8)
     assert most.met(0.9)
@@ -378,6 +406,10 @@ def test_the_committed_page_is_the_one_the_committed_results_give(
     write_report(TASKS.values(), ROOT / "docs" / "accuracy", tmp_path / "page.md")
     committed = (ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
     assert (tmp_path / "page.md").read_text(encoding="utf-8") == committed
+    drawn = [(place / PICTURE) for place in (tmp_path, ROOT / "docs")]
+    pictures = [p.read_text(encoding="utf-8") for p in drawn if p.exists()]
+    assert len(pictures) in {0, 2}
+    assert len(set(pictures)) <= 1
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
@@ -514,6 +546,8 @@ def test_runs_are_added_to_those_of_an_earlier_call(tmp_path: Path) -> None:
     assert both.runs[0] == first.runs[0]
     assert both.command.endswith("--minutes 0 --seeds 0 1")
     assert both == Result.read(tmp_path / f"{task.name}.json")
+    assert both.versions["processor"]
+    assert both.versions["precision"] in {"fp32", "bf16", "fp16"}
     both.model_copy(update={"versions": {"torch": "1.0"}}).write(
         tmp_path / f"{task.name}.json"
     )

@@ -1,83 +1,28 @@
 from __future__ import annotations
 
 import argparse
-import json
 from importlib import import_module
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from safetensors.numpy import save_file
 
+from benchmark_cells import fake_product, measured
 from benchmarks.accuracy import family
 from benchmarks.accuracy.__main__ import main
 from benchmarks.accuracy.commands import Attempt
 from benchmarks.accuracy.export import pixels
-from benchmarks.accuracy.family import Cell, Measured, cells, read_cells, section
+from benchmarks.accuracy.family import Cell, cells, read_cells, section
 from benchmarks.accuracy.task import Task
 from napari_unet.core.network.catalogue import NETWORKS
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-def measured(cell: str, score: float, **changes: Any) -> Measured:
-    told: dict[str, Any] = {
-        "cell": cell,
-        "parameters": 12345,
-        "steps": 100,
-        "seconds": 59.0,
-        "seconds_per_megapixel": 0.5,
-        "device": "cpu (2 threads)",
-        "precision": "bf16",
-        "problem": None,
-        "scores": {"ap@0.5": score, "adapted_rand_error": score, "iou": score},
-        "versions": {"torch": "2"},
-        "commands": ("napari-unet train", "napari-unet predict"),
-    }
-    return Measured(**(told | changes))
-
-
 @pytest.fixture
 def product(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The product's commands, which only write what is read of them."""
-    called: list[list[str]] = []
-
-    def call(arguments: list[str]) -> float:
-        called.append(arguments)
-        command, given = arguments[0], dict(pairwise(arguments))
-        told: dict[str, Any] = {"steps": 7, "seconds": 3.0, "problem": None}
-        if command == "train":
-            if given["--seed"] == "1":
-                raise RuntimeError("train ended with status 1 instead of 0.")
-            weights = {
-                "weights/a.weight": np.zeros((3, 4)),
-                "weights/a.bias": np.ones(3),
-            }
-            norm = {"weights/b.running_mean": np.zeros(99)}
-            save_file(weights | norm, given["--output"])
-            if given["--seed"] == "2":
-                told["problem"] = "The model takes everything for background."
-        elif command == "predict":
-            images = sorted(Path(arguments[2]).iterdir())
-            told = {
-                "images": [
-                    {"image": str(i), "seconds": 2.0, "device": "cpu", "precision": "x"}
-                    for i in images
-                ]
-            }
-        else:
-            told = {"ap@0.5": 0.5, "notes": []}
-        Path(given["--json"]).write_text(json.dumps(told), encoding="utf-8")
-        if command == "train" and told["problem"]:
-            raise RuntimeError("train ended with status 1 instead of 0.")
-        return 1.0
-
-    monkeypatch.setattr(family, "call", call)
-    monkeypatch.setattr(family, "versions", lambda: {"torch": "2"})
-    return called
+    return fake_product(monkeypatch)
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.auto import AUTO, run_auto
+from benchmarks.accuracy.curve import BUDGETS, CURVE, run_curve
 from benchmarks.accuracy.experiment import run_experiment
 from benchmarks.accuracy.family import FAMILY, run_family
 from benchmarks.accuracy.next_tiles import NEXT, run_next
@@ -32,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.task == "report":
             write_report(TASKS.values(), _RESULTS, _PAGE)
+        if options.task == "curve":
+            run = partial(run_curve, budgets=_budgets(options), starter=options.starter)
+            return min(_run_cells(run, CURVE, options), 1)
         if options.task == "family":
             return min(_run_cells(run_family, FAMILY, options), 1)
         if options.task == "auto":
@@ -55,12 +60,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "task",
         nargs="?",
-        choices=(*TASKS, "all", "family", "auto", "next", "report"),
+        choices=(*TASKS, "all", "curve", "family", "auto", "next", "report"),
         default="all",
-        help="benchmark to run, all of them (default), family: each network on the "
-        "same images, a day and more, auto: the preset auto against quick, half a "
-        "day and more, next: tiles as suggested against tiles at random, an hour or "
-        f"two, or report: write {_PAGE} from {_RESULTS}",
+        help="benchmark to run, all of them (default), curve: one to twenty annotated "
+        "images, six hours and more, family: each network on the same images, a day "
+        "and more, auto: the preset auto against quick, half a day and more, next: "
+        "tiles as suggested against tiles at random, an hour or two, or report: write "
+        f"{_PAGE} from {_RESULTS}",
     )
     parser.add_argument(
         "--minutes",
@@ -68,6 +74,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="M",
         help="budgets of the training (default: the task's)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="budgets of the curve in steps, which what else runs does not change, in "
+        "place of minutes",
+    )
+    parser.add_argument(
+        "--starter",
+        type=Path,
+        metavar="MODEL",
+        help="model that the curve begins with, too; it must have seen no image of "
+        "BBBC038",
     )
     parser.add_argument(
         "--seeds",
@@ -81,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the family, auto or next only these, such as em/unet/1/0 or "
+        help="of the curve, family, auto or next only these, such as em/unet/1/0 or "
         "'em/*/1/*' (default: all); one that is done is not run again",
     )
     parser.add_argument(
@@ -110,6 +131,13 @@ def _parser() -> argparse.ArgumentParser:
 def _run_cells(run: Callable[..., int], name: str, options: argparse.Namespace) -> int:
     results = _RESULTS / name
     return run(options.data, options.output, results, options.cell, options.device)
+
+
+def _budgets(options: argparse.Namespace) -> tuple[str, ...]:
+    """Return the budgets of the curve, as its cells name them."""
+    if options.steps:
+        return tuple(f"{steps}steps" for steps in options.steps)
+    return tuple(f"{m:g}min" for m in options.minutes or ()) or BUDGETS
 
 
 def _run(name: str, options: argparse.Namespace) -> None:

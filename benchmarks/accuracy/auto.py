@@ -79,7 +79,8 @@ def run_auto(
     data: Path, output: Path, results: Path, wanted: Sequence[str], device: str
 ) -> int:
     """Run the cells that are not done; as `family.run_cells`."""
-    return run_cells("auto", cells(), data, output, results, wanted, device)
+    named = "SET/PRESET/MINUTES/SEED"
+    return run_cells("auto", cells(), data, output, results, wanted, device, named)
 
 
 def section(done: Mapping[str, Measured]) -> Iterator[str]:

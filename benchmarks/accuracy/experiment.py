@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from functools import cache
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy.commands import Attempt, call, evaluation, read_json, written
 from benchmarks.accuracy.export import export
 from benchmarks.accuracy.result import Forest, Result, Run
+from benchmarks.speed.__main__ import processor
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
     from benchmarks.accuracy.task import Task
 
 # What makes two runs differ, besides the images. The device names its threads, on
-# which depends how far a budget in minutes goes.
-_VERSIONS = ("napari-unet", "python", "torch", "scikit-image", "device")
+# which depends how far a budget in minutes goes; precision is what auto takes, bf16
+# where the processor has it.
+_VERSIONS = ("napari-unet", "python", "torch", "scikit-image", "device", "precision")
+# What imitates an older processor.
+_LIMIT = "ONEDNN_MAX_CPU_ISA"
 
 
 def run_experiment(
@@ -181,9 +186,11 @@ def scores_of(file: Path) -> dict[str, float]:
 
 @cache
 def versions() -> dict[str, str]:
-    """Return what makes runs differ, besides the images."""
+    """Return what makes runs differ, besides the images: programs and processor."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "info.json"
         call(["info", "--json", str(path)])
         told = read_json(path)
-    return {name: str(told[name]) for name in _VERSIONS}
+    limit = f" as {os.environ[_LIMIT]}" if _LIMIT in os.environ else ""
+    known = {name: str(told[name]) for name in _VERSIONS}
+    return known | {"processor": f"{processor()}{limit}"}

@@ -115,6 +115,8 @@ class Measured(Record):
         Training, prediction, evaluation.
     decisions : tuple of str
         What a planner chose, as in "depth 4".
+    learnt : tuple of str
+        Names of the images.
     """
 
     cell: str
@@ -129,6 +131,7 @@ class Measured(Record):
     versions: dict[str, str]
     commands: tuple[str, ...]
     decisions: tuple[str, ...] = ()
+    learnt: tuple[str, ...] = ()
 
 
 def cells() -> list[Cell]:
@@ -162,6 +165,7 @@ def run_cells(
     results: Path,
     wanted: Sequence[str],
     device: str,
+    named: str = "SET/NETWORK/MINUTES/SEED",
 ) -> int:
     """Run the cells of a table that are not done; return how many could not be.
 
@@ -181,6 +185,8 @@ def run_cells(
         Names of cells, or patterns such as ``em/*/1/*``; all if empty.
     device : str
         As `--device` takes it.
+    named : str
+        How the names of cells are put together.
 
     Raises
     ------
@@ -190,10 +196,9 @@ def run_cells(
     chosen = [c for c in every if not wanted or _is_one_of(c, wanted)]
     for one in wanted:
         if not any(_is_one_of(c, [one]) for c in chosen):
-            what = "NETWORK" if name == "family" else "PRESET"
             raise ValueError(
-                f"cells are named SET/{what}/MINUTES/SEED, such as {every[0].name}; "
-                f"found {one!r}, which is none of them."
+                f"cells are named {named}, such as {every[0].name}; found {one!r}, "
+                "which is none of them."
             )
     told, failed = versions(), 0
     for number, cell in enumerate(chosen, start=1):
@@ -341,6 +346,7 @@ def _measure(
         decisions=tuple(
             f"{one['field']} {one['value']}" for one in trained.get("decisions", ())
         ),
+        learnt=tuple(sample.name for sample in task.learnt),
     )
     # models and predictions of all cells would fill the disk
     shutil.rmtree(attempt.folder)

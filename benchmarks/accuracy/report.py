@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.auto import AUTO
 from benchmarks.accuracy.auto import section as auto
+from benchmarks.accuracy.curve import CURVE, PICTURE, draw
+from benchmarks.accuracy.curve import section as curve
 from benchmarks.accuracy.everything import section as everything
 from benchmarks.accuracy.family import FAMILY, read_cells
 from benchmarks.accuracy.family import section as family
@@ -37,7 +39,8 @@ datasets. Results are written to `benchmark-output/accuracy`. Copy them to
 `docs/accuracy`, and `python -m benchmarks.accuracy report` adds them to this page.
 
 The machine had two cores. Where a section says `cpu (1 thread)`, the benchmark had
-one of them for all of its time, and another one ran on the other.
+one of them for all of its time, and another one ran on the other. Results that name no
+processor are older than that note.
 
 The ablation, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and `qcanet`
 were measured before the last changes of the recipe: at that time, patches on objects
@@ -55,9 +58,9 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         One section each, in this order.
     results : Path
         Folder of JSON files, of which several may belong to one task, and of the cells
-        of the family, of auto and of next.
+        of the curve, the family, of auto and of next.
     page : Path
-        Markdown file.
+        Markdown file; the picture of the curve is drawn beside it.
     """
     found = [Result.read(path) for path in sorted(results.glob("*.json"))]
     tables = [
@@ -65,11 +68,22 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         *auto(read_cells(results / AUTO)),
         *next_tiles(read_next(results / NEXT)),
     ]
-    page.write_text(report(tasks, found, tables), encoding="utf-8")
+    points = read_cells(results / CURVE)
+    opening = list(curve(points))
+    page.write_text(report(tasks, found, tables, opening), encoding="utf-8")
+    if points:
+        picture = page.parent / PICTURE
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text(draw(points), encoding="utf-8")
 
 
-def report(tasks: Iterable[Task], results: list[Result], tables: Sequence[str]) -> str:
-    """Return the page; the tables are the lines of further sections.
+def report(
+    tasks: Iterable[Task],
+    results: list[Result],
+    tables: Sequence[str],
+    opening: Sequence[str] = (),
+) -> str:
+    """Return the page; opening and tables are the lines of further sections.
 
     Raises
     ------
@@ -87,9 +101,8 @@ def report(tasks: Iterable[Task], results: list[Result], tables: Sequence[str]) 
         "\n".join(_section(task, of[task.name], _full(task, of)))
         for task in known.values()
     ]
-    return "\n".join(
-        [_HEAD, *_summary(known.values(), of), *everything(), *tables, *sections]
-    )
+    summary = _summary(known.values(), of)
+    return "\n".join([_HEAD, *opening, *summary, *everything(), *tables, *sections])
 
 
 def score_table(task: Task, result: Result, full: Result | None = None) -> list[str]:
@@ -117,8 +130,11 @@ def _summary(tasks: Iterable[Task], results: dict[str, list[Result]]) -> Iterato
     """Yield one table of what has a target, or else comes first in its section."""
     yield "## All in one table"
     yield ""
-    yield "| section | minutes | metric | ours | reference | ratio | target | verdict |"
-    yield "|---|--:|---|--:|--:|--:|---|---|"
+    yield (
+        "| section | minutes | metric | ours | reference | ratio | target | verdict "
+        "| processor |"
+    )
+    yield "|---|--:|---|--:|--:|--:|---|---|---|"
     for task in tasks:
         for result in results[task.name]:
             for minutes in result.budgets():
@@ -126,7 +142,9 @@ def _summary(tasks: Iterable[Task], results: dict[str, list[Result]]) -> Iterato
                     if task.target(score, minutes) or score == task.shown[0]:
                         full = _full(task, results)
                         cells = _scored(task, result, score, minutes, full)
-                        row = (task.title, f"{minutes:g}", f"`{score}`", *cells)
+                        given_by = result.versions.get("processor", "–")
+                        what = (task.title, f"{minutes:g}", f"`{score}`")
+                        row = (*what, *cells, given_by)
                         yield f"| {' | '.join(row)} |"
     yield ""
 
@@ -208,14 +226,16 @@ def _scored(
     task: Task, result: Result, score: str, minutes: float, full: Result | None
 ) -> tuple[str, ...]:
     """Return ours, the reference, their ratio, the target and the verdict."""
-    ours = result.spread(score, minutes)
     target = task.target(score, minutes)
+    if not result.has(score, minutes):
+        return "not measured", "–", "–", "–" if target is None else str(target), "–"
+    ours = result.spread(score, minutes)
     reference = ratio = None
     if result.forest is not None:
         reference = result.forest.scores[score]
         # a forest without any error leaves nothing to compare with
         ratio = ours.middle / reference if reference else None
-    elif full is not None and minutes in full.budgets():
+    elif full is not None and full.has(score, minutes):
         reference = full.spread(score, minutes).middle
         ratio = _share(ours.middle, reference, error="error" in score)
     verdict = "–"

@@ -104,6 +104,11 @@ class Result(Record):
         runs = [run for run in self.runs if run.minutes == minutes]
         return sorted(runs, key=lambda run: run.seed)
 
+    def has(self, score: str, minutes: float) -> bool:
+        """Whether a score is known of all runs of a budget: older ones lack some."""
+        runs = self.after(minutes)
+        return bool(runs) and all(score in run.scores for run in runs)
+
     def spread(self, score: str, minutes: float) -> Spread:
         """Return a score after a budget, over the seeds."""
         return Spread.of([run.scores[score] for run in self.after(minutes)])

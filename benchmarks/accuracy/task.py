@@ -170,3 +170,22 @@ class Task:
         """Return the target of a score after a budget, if it has one."""
         found = (t for t in self.targets if (t.score, t.minutes) == (score, minutes))
         return next(found, None)
+
+
+def left(task: Task, data: Path) -> tuple[Sample, ...]:
+    """Return the images of a task's folder that are neither learnt nor tested.
+
+    Parameters
+    ----------
+    task : Task
+        Of images and labels of the same names in two folders.
+    data : Path
+        Folder of all datasets.
+    """
+    used = {sample.name for sample in (*task.learnt, *task.tested)}
+    names = sorted(p.stem for p in (data / task.folder / "images").glob("*.tif"))
+    return tuple(
+        Sample(name, f"images/{name}.tif", f"labels/{name}.tif")
+        for name in names
+        if name not in used
+    )

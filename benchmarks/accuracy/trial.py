@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.experiment import run_experiment
 from benchmarks.accuracy.report import score_table
+from benchmarks.accuracy.task import left
 from benchmarks.accuracy.tasks import TASKS, frames, sections
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from benchmarks.accuracy.task import Sample, Task
+    from benchmarks.accuracy.task import Task
 
 # Where single frames or sections are left to judge by.
 _DEVELOPMENT = {
@@ -53,7 +54,7 @@ def trial(name: str, data: Path, options: Sequence[str] = ()) -> Task:
     task, base = TASKS[name], name.removesuffix(_SCRIBBLES)
     learnt, judged = task.learnt, _DEVELOPMENT.get(base, ())
     if base in _FOLDERS:
-        judged = _left(task, data)
+        judged = left(task, data)
     elif base in _OF_THE_LEARNT:
         learnt, judged = learnt[:-2], learnt[-2:]
     return replace(
@@ -63,20 +64,6 @@ def trial(name: str, data: Path, options: Sequence[str] = ()) -> Task:
         training=tuple(options),
         forest=False,
         targets=(),
-    )
-
-
-def _left(task: Task, data: Path) -> tuple[Sample, ...]:
-    """Return the images of a folder that are neither learnt nor tested."""
-    used = {sample.name for sample in (*task.learnt, *task.tested)}
-    model = task.learnt[0]
-    names = sorted(p.stem for p in (data / task.folder / "images").glob("*.tif"))
-    return tuple(
-        replace(
-            model, name=name, image=f"images/{name}.tif", labels=f"labels/{name}.tif"
-        )
-        for name in names
-        if name not in used
     )
 
 
