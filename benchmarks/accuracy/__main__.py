@@ -108,7 +108,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the peers, curve, family, auto or next only these, such as em/unet/1/0 "
+        help="of the peers, curve, family, auto or next only these, as em/unet/1/0 "
         "or 'em/*/1/*' (default: all); one that is done is not run again",
     )
     parser.add_argument(

@@ -160,8 +160,7 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
         yield f"* **{peer.title}**: {peer.what}."
     yield f"* Not run: {'; '.join(f'{name} {why}' for name, why in NOT_RUN.items())}."
     yield ""
-    found = [cell for cell in cells() if cell.name in done]
-    if not found:
+    if not done:
         yield "No result yet: `python -m benchmarks.accuracy peers`."
         yield ""
         return
@@ -173,10 +172,15 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
             yield from _rows(kind, score, done)
     yield ""
     yield from _problems(done)
+    found = [c for c in cells() if c.name in done and done[c.name].scores]
     yield from _versions(found, done)
     yield "```sh"
     yield "python -m benchmarks.accuracy peers"
-    yield from dict.fromkeys(done[cell.name].commands[0] for cell in found[:6])
+    # the first of each program; others differ in set, minutes and seed
+    first = {cell.peer.name: cell.name for cell in reversed(found)}
+    for peer in (OURS, *PEERS):
+        if peer.name in first:
+            yield from done[first[peer.name]].commands
     yield "```"
     yield ""
 
@@ -273,7 +277,7 @@ def _measure_peer(
 ) -> Measured:
     task = cell.task
     task.check(data)
-    place = (output / task.name).resolve()
+    place = output / task.name
     folder = place / cell.name.replace("/", "-")
     # what a run that was killed left there is of no use
     shutil.rmtree(folder, ignore_errors=True)
@@ -281,9 +285,9 @@ def _measure_peer(
         export_images(task, data / task.folder, place)
     folder.mkdir(parents=True)
     given = Given(
-        learnt=str(place / "learnt"),
-        tested=str(place / "tested" / "images"),
-        output=str(folder),
+        learnt=str((place / "learnt").resolve()),
+        tested=str((place / "tested" / "images").resolve()),
+        output=str(folder.resolve()),
         objects=task.labels == "instances",
         began=time(),
         minutes=cell.minutes,
@@ -291,7 +295,9 @@ def _measure_peer(
         threads=CORES,
     )
     module = f"benchmarks.accuracy.peers.run_{cell.peer.name}"
-    command = [str(python), "-m", module, str(given.write(folder))]
+    file = given.write(folder)
+    # the link of an environment to its Python is what makes it one
+    command = [str(python.absolute()), "-m", module, str(file.resolve())]
     _run(command, folder / _LOG, 60 * cell.minutes + _SPARE_SECONDS)
     evaluate = evaluation(task, place, folder)
     call(evaluate)
@@ -310,7 +316,7 @@ def _measure_peer(
         problem=None,
         scores=scores_of(folder / "scores.json"),
         versions=report["versions"] | told_here,
-        commands=(f"python -m {module} {folder.name}/{REPORT}", written(evaluate)),
+        commands=(f"python -m {module} {file}", written(evaluate)),
         decisions=tuple(report["choices"]),
         learnt=tuple(sample.name for sample in task.learnt),
     )
