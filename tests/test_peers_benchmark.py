@@ -46,7 +46,7 @@ def given(folder: Path, **changes: Any) -> Given:
         "learnt": str(folder / "learnt"),
         "tested": str(folder / "tested"),
         "output": str(folder),
-        "objects": True,
+        "kind": "objects",
         "began": time(),
         "minutes": 5.0,
         "seed": 3,
@@ -161,11 +161,11 @@ def test_a_peer_that_fails_or_hangs_says_so(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     failing = [sys.executable, "-c", "print(1); raise MemoryError('too large')"]
     with pytest.raises(RuntimeError, match="status 1: MemoryError: too large"):
-        table._run(failing, log, 600)
+        environment._run(failing, log, 600)
     assert log.read_text(encoding="utf-8").startswith("1\n")
     hanging = [sys.executable, "-c", "import time; time.sleep(600)"]
     with pytest.raises(RuntimeError, match="did not end within 0 s"):
-        table._run(hanging, log, 0.01)
+        environment._run(hanging, log, 0.01)
 
 
 def test_what_a_peer_is_given_survives_its_file(tmp_path: Path) -> None:
@@ -174,39 +174,43 @@ def test_what_a_peer_is_given_survives_its_file(tmp_path: Path) -> None:
     assert one.left == pytest.approx(240, abs=30)
 
 
-@pytest.mark.parametrize("objects", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("objects", {"instances": (np.uint16, [[0, 9, 4], [0, 0, 0]])}),
+        (
+            "class",
+            {
+                "probabilities": (np.float32, [[0, 0.9, 0.4], [0, 0, 0]]),
+                "classes": (np.uint8, [[0, 1, 0], [0, 0, 0]]),
+            },
+        ),
+        ("image", {"image": (np.float32, [[0, 0.9, 0.4], [0, 0, 0]])}),
+    ],
+)
 def test_predictions_lie_where_evaluate_looks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, objects: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, expected: dict[str, Any]
 ) -> None:
     (tmp_path / "tested").mkdir()
-    image = np.array([[0, 9, 9], [0, 0, 0]], np.uint8)
+    image = np.array([[0, 9, 4], [0, 0, 0]], np.uint8)
     tifffile.imwrite(tmp_path / "tested" / "a.tif", image)
-    file = given(tmp_path, objects=objects).write(tmp_path)
+    file = given(tmp_path, kind=kind).write(tmp_path)
     monkeypatch.setattr(sys, "argv", ["run_x", str(file)])
 
     def learn(what: Given) -> Learnt:
-        assert what.objects is objects
-        return Learnt(lambda pixels: pixels / 10, 7, 8, ("patch 9",))
+        predict = np.int64 if what.objects else lambda pixels: pixels / 10
+        return Learnt(predict, 7, 8, ("patch 9",))
 
-    def learn_objects(_: Given) -> Learnt:
-        return Learnt(lambda pixels: pixels.astype(np.int64), 7, 8, ("patch 9",))
-
-    hand_over.run(learn_objects if objects else learn, ("numpy",))
+    hand_over.run(learn, ("numpy",))
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (report["steps"], report["parameters"]) == (7, 8)
     assert report["choices"] == ["patch 9"]
     assert report["versions"] == {"numpy": np.__version__}
     assert report["images"][0]["image"] == str(tmp_path / "tested" / "a.tif")
-    if objects:
-        found = tifffile.imread(tmp_path / "instances" / "a.tif")
-        np.testing.assert_array_equal(found, image)
-        assert found.dtype == np.uint16
-    else:
-        found = tifffile.imread(tmp_path / "probabilities" / "a.tif")
-        np.testing.assert_allclose(found, image / 10)
-        assert found.dtype == np.float32
-        classes = tifffile.imread(tmp_path / "classes" / "a.tif")
-        np.testing.assert_array_equal(classes, image > 5)
+    for folder, (dtype, values) in expected.items():
+        found = tifffile.imread(tmp_path / folder / "a.tif")
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, values, rtol=1e-6)
 
 
 def test_objects_that_touch_have_a_membrane_between_them() -> None:

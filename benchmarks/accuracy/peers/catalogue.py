@@ -74,6 +74,13 @@ PEERS = (
         ("cellpose==3.1.1.3", "torch==2.13.0", _FILES),
     ),
 )
+# For `benchmarks.denoising`; it bounds what it needs, torchvision among it.
+CAREAMICS = Peer(
+    "careamics",
+    "CAREamics",
+    "Noise2Void with the defaults of its configuration, patches of 64",
+    ("careamics==0.3.5", _FILES),
+)
 # Why others are not in the table.
 NOT_RUN = {
     "cellpose 4 (cellpose-SAM)": "learns on from 1.2 GB of weights that it downloads",

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import tifffile
@@ -37,8 +37,9 @@ class Given:
         Folder of the images to predict.
     output : str
         Folder that predictions and the report are written into.
-    objects : bool
-        Whether labels are ids of objects; otherwise what is above 0 is the class.
+    kind : {"objects", "class", "image"}
+        What is learnt: ids of objects, what is above 0 in the labels, or an image
+        without its noise, for which there are no labels.
     began : float
         When the process was started, in seconds since the epoch.
     minutes : float
@@ -51,11 +52,16 @@ class Given:
     learnt: str
     tested: str
     output: str
-    objects: bool
+    kind: Literal["objects", "class", "image"]
     began: float
     minutes: float
     seed: int
     threads: int
+
+    @property
+    def objects(self) -> bool:
+        """Whether objects are told apart."""
+        return self.kind == "objects"
 
     @property
     def left(self) -> float:
@@ -64,9 +70,12 @@ class Given:
 
     def pairs(self) -> tuple[list[NDArray[Any]], list[NDArray[Any]]]:
         """Read the images that are learnt, and the labels of each."""
-        files = sorted((Path(self.learnt) / "images").glob("*.tif"))
-        labels = [Path(self.learnt) / "labels" / file.name for file in files]
-        return [tifffile.imread(f) for f in files], [tifffile.imread(f) for f in labels]
+        files = [Path(self.learnt) / "labels" / file.name for file in self._files()]
+        return self.images(), [tifffile.imread(file) for file in files]
+
+    def images(self) -> list[NDArray[Any]]:
+        """Read the images that are learnt."""
+        return [tifffile.imread(file) for file in self._files()]
 
     def write(self, folder: Path) -> Path:
         """Write what a peer is started with; return the file."""
@@ -79,6 +88,9 @@ class Given:
         """Read what a peer is started with."""
         return cls(**json.loads(file.read_text(encoding="utf-8")))
 
+    def _files(self) -> list[Path]:
+        return sorted((Path(self.learnt) / "images").glob("*.tif"))
+
 
 @dataclass(frozen=True, slots=True)
 class Learnt:
@@ -88,7 +100,7 @@ class Learnt:
     ----------
     predict : callable
         From an image (y, x) to ids of objects (y, x), integers with 0 as background,
-        or to the probability of the class (y, x), real numbers.
+        or to the probability of the class or the new image (y, x), real numbers.
     steps : int
         Batches, or what else it learns one after the other.
     parameters : int
@@ -130,8 +142,10 @@ def _predict(file: Path, learnt: Learnt, given: Given) -> float:
     began = perf_counter()
     found = learnt.predict(image)
     seconds = perf_counter() - began
-    if given.objects:
+    if given.kind == "objects":
         results = {"instances": found.astype(np.uint16)}
+    elif given.kind == "image":
+        results = {"image": found.astype(np.float32)}
     else:
         if found.dtype.kind != "f":
             found = apart(found)

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import median
 from time import time
 from typing import TYPE_CHECKING
@@ -25,13 +23,19 @@ from benchmarks.accuracy.family import (
     seconds_per_megapixel,
 )
 from benchmarks.accuracy.peers.catalogue import NOT_RUN, OURS, PEERS
-from benchmarks.accuracy.peers.environment import python_of
+from benchmarks.accuracy.peers.environment import (
+    CORES,
+    own_command,
+    python_of,
+    run_peer,
+)
 from benchmarks.accuracy.peers.hand_over import REPORT, Given
 from benchmarks.accuracy.result import Spread
 from benchmarks.accuracy.tasks import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from benchmarks.accuracy.peers.catalogue import Peer
     from benchmarks.accuracy.task import Task
@@ -49,12 +53,6 @@ SETS = {
     "usiigaci": ("ap@0.5",),
     "isbi2012": ("pixel_error@0.5", "adapted_rand_error"),
 }
-CORES = 2
-# The root of the repository, from where a peer finds its module.
-_ROOT = Path(__file__).resolve().parents[3]
-# A peer that hangs is ended: besides its budget it needs time to end and to predict.
-_SPARE_SECONDS = 3600.0
-_LOG = "log.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,17 +286,13 @@ def _measure_peer(
         learnt=str((place / "learnt").resolve()),
         tested=str((place / "tested" / "images").resolve()),
         output=str(folder.resolve()),
-        objects=task.labels == "instances",
+        kind="objects" if task.labels == "instances" else "class",
         began=time(),
         minutes=cell.minutes,
         seed=cell.seed,
         threads=CORES,
     )
-    module = f"benchmarks.accuracy.peers.run_{cell.peer.name}"
-    file = given.write(folder)
-    # the link of an environment to its Python is what makes it one
-    command = [str(python.absolute()), "-m", module, str(file.resolve())]
-    _run(command, folder / _LOG, 60 * cell.minutes + _SPARE_SECONDS)
+    run_peer(cell.peer, python, given)
     evaluate = evaluation(task, place, folder)
     call(evaluate)
     report = read_json(folder / REPORT)
@@ -316,45 +310,13 @@ def _measure_peer(
         problem=None,
         scores=scores_of(folder / "scores.json"),
         versions=report["versions"] | told_here,
-        commands=(f"python -m {module} {file}", written(evaluate)),
+        commands=(own_command(cell.peer, folder), written(evaluate)),
         decisions=tuple(report["choices"]),
         learnt=tuple(sample.name for sample in task.learnt),
     )
     # models and predictions of all cells would fill the disk
     shutil.rmtree(folder)
     return found
-
-
-def _run(command: Sequence[str], log: Path, seconds: float) -> None:
-    """Run a peer by its own Python, with two threads and nothing of ours in its way.
-
-    Raises
-    ------
-    RuntimeError
-        It failed, with the last line that it wrote, or did not end.
-    """
-    threads = dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), str(CORES)
-    )
-    environment = {**os.environ, **threads, "PYTHONNOUSERSITE": "1"}
-    environment.pop("PYTHONPATH", None)
-    with log.open("w", encoding="utf-8") as told:
-        try:
-            done = subprocess.run(
-                command,
-                stdout=told,
-                stderr=subprocess.STDOUT,
-                cwd=_ROOT,
-                env=environment,
-                timeout=seconds,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise RuntimeError(f"did not end within {seconds:.0f} s.") from error
-    if done.returncode:
-        lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        last = lines[-1] if lines else "it said nothing"
-        raise RuntimeError(f"ended with status {done.returncode}: {last}")
 
 
 @contextmanager
