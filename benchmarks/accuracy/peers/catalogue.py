@@ -33,7 +33,7 @@ class Peer:
 OURS = Peer(
     "napari-unet",
     "napari-unet",
-    "`napari-unet train` with the preset `quick`",
+    "`napari-unet train` with the preset `quick`, in bf16 where the processor has it",
 )
 PEERS = (
     Peer(
@@ -50,7 +50,7 @@ PEERS = (
         "its 2-D configuration as it plans it, objects as cores and borders, all "
         "images in one fold, its prediction with four views; the learning rate falls "
         "over the minutes",
-        ("nnunetv2==2.8.1", "torch==2.13.0", _FILES),
+        ("nnunetv2==2.8.1", "torch==2.13.0", "scikit-image==0.26.0", _FILES),
     ),
     Peer(
         "monai",

@@ -111,8 +111,9 @@ def _dice(network: UNet, items: list[dict[str, Any]]) -> float:
     """Return the mean Dice of images that are not learnt."""
     metric = DiceMetric()
     for item in items:
-        found = torch.from_numpy(_probability(network, item["image"]) > 0.5)
-        metric(found[None, None], torch.from_numpy(item["label"])[None, None])
+        found = (_probability(network, item["image"]) > 0.5).astype(np.float32)
+        both = (torch.from_numpy(one)[None, None] for one in (found, item["label"]))
+        metric(*both)
     return float(metric.aggregate())
 
 

@@ -83,8 +83,9 @@ def _model(given: Given, labels: list[NDArray[Any]]) -> tuple[StarDist2D, int]:
     """Return a model that sees whole objects, as the notebook advises."""
     median = calculate_extents(labels, np.median)
     for grid in (2, 4):
-        config = Config2D(n_rays=32, grid=(grid, grid), n_channel_in=1)
-        config.train_tensorboard = False
+        config = Config2D(
+            n_rays=32, grid=(grid, grid), n_channel_in=1, train_tensorboard=False
+        )
         model = StarDist2D(config, name=f"grid{grid}", basedir=given.output)
         if all(median <= np.array(model._axes_tile_overlap("YX"))):  # noqa: SLF001
             break
