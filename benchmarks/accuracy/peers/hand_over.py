@@ -171,11 +171,11 @@ def apart(objects: NDArray[Any]) -> NDArray[np.float32]:
     objects : ndarray of int, shape (y, x)
     """
     inside = objects > 0
-    for axis in (0, 1):
-        ahead = np.take(objects, range(1, objects.shape[axis]), axis)
-        behind = np.take(objects, range(objects.shape[axis] - 1), axis)
-        touching = (ahead != behind) & (ahead > 0) & (behind > 0)
-        first = [slice(None), slice(None)]
-        first[axis] = slice(None, -1)
-        inside[tuple(first)] &= ~touching
+    inside[:-1] &= ~_touch(objects[:-1], objects[1:])
+    inside[:, :-1] &= ~_touch(objects[:, :-1], objects[:, 1:])
     return inside.astype(np.float32)
+
+
+def _touch(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    touching: NDArray[np.bool_] = (one != other) & (one > 0) & (other > 0)
+    return touching

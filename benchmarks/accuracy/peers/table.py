@@ -151,25 +151,21 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
         "weights that learnt something before, and its results are evaluated alike. Of "
         "errors less is better; the best median of a budget is bold. Medians of the "
         "seeds with the least and the most. Seconds are those of a prediction, from "
-        "pixels to objects or probabilities."
+        "pixels to objects or probabilities; those of napari-unet always end with "
+        "probabilities."
     )
     yield ""
+    if done:
+        yield from _table(done)
+    else:
+        yield "No result yet: `python -m benchmarks.accuracy peers`."
+        yield ""
     for peer in (OURS, *PEERS):
         yield f"* **{peer.title}**: {peer.what}."
     yield f"* Not run: {'; '.join(f'{name} {why}' for name, why in NOT_RUN.items())}."
     yield ""
     if not done:
-        yield "No result yet: `python -m benchmarks.accuracy peers`."
-        yield ""
         return
-    budgets = " | ".join(f"{m:g} min | steps" for m in MINUTES)
-    yield f"| set | score | program | {budgets} | s / megapixel |"
-    yield f"|---|---|---|{'--:|--:|' * len(MINUTES)}--:|"
-    for kind, scores in SETS.items():
-        for score in scores:
-            yield from _rows(kind, score, done)
-    yield ""
-    yield from _problems(done)
     found = [c for c in cells() if c.name in done and done[c.name].scores]
     yield from _versions(found, done)
     yield "```sh"
@@ -181,6 +177,22 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
             yield from done[first[peer.name]].commands
     yield "```"
     yield ""
+
+
+def _table(done: Mapping[str, Measured]) -> Iterator[str]:
+    """Yield the table, and what is missing in it and why."""
+    budgets = " | ".join(f"{m:g} min | steps" for m in MINUTES)
+    yield f"| set | score | program | {budgets} | s / megapixel |"
+    yield f"|---|---|---|{'--:|--:|' * len(MINUTES)}--:|"
+    for kind, scores in SETS.items():
+        for score in scores:
+            yield from _rows(kind, score, done)
+    yield ""
+    failed = [one for one in done.values() if not one.scores]
+    for one in failed:
+        yield f"* `{one.cell}` could not be run: {one.problem}"
+    if failed:
+        yield ""
 
 
 def _rows(kind: str, score: str, done: Mapping[str, Measured]) -> Iterator[str]:
@@ -216,17 +228,9 @@ def _rows(kind: str, score: str, done: Mapping[str, Measured]) -> Iterator[str]:
 def _best(score: str, cells_of: Sequence[Sequence[Measured]]) -> float | None:
     """Return the best median of several programs, None if there is none."""
     medians = [median(one.scores[score] for one in each) for each in cells_of if each]
-    better = min if "error" in score else max
-    return better(medians, default=None)
-
-
-def _problems(done: Mapping[str, Measured]) -> Iterator[str]:
-    """Yield which cells are missing and why."""
-    failed = [one for one in done.values() if not one.scores]
-    for one in failed:
-        yield f"* `{one.cell}` could not be run: {one.problem}"
-    if failed:
-        yield ""
+    if not medians:
+        return None
+    return min(medians) if "error" in score else max(medians)
 
 
 def _versions(found: Sequence[Cell], done: Mapping[str, Measured]) -> Iterator[str]:
