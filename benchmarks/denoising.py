@@ -4,17 +4,27 @@
 samples, adds the noise of few photons (20 at its bright end) and of a camera (standard
 deviation 0.1 of it), learns to denoise it, and prints the PSNR beside that of the best
 Gaussian filter. That filter is chosen by the clean image, which nobody has; it and the
-result are first brought to the clean image's brightness and contrast.
+result are first brought to the clean image's brightness and contrast. With ``--beside
+careamics`` that program learns the same image for the same minutes, in an environment
+of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
+from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 import numpy as np
+import tifffile
 from scipy.ndimage import gaussian_filter
 
+from benchmarks.accuracy.commands import read_json
+from benchmarks.accuracy.peers.catalogue import CAREAMICS
+from benchmarks.accuracy.peers.environment import CORES, python_of, run_peer
+from benchmarks.accuracy.peers.hand_over import REPORT, Given
 from napari_unet.core.events import PredictionFinished, TrainingFinished
 from napari_unet.core.metrics.restoration import psnr
 from napari_unet.core.settings import Prediction
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 
 _PHOTONS, _CAMERA = 20, 0.1
 _SIGMAS = np.arange(0.5, 4, 0.25)
+_OUTPUT = Path("benchmark-output")
 
 
 def scene(seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -62,6 +73,37 @@ def denoised(
     return last.probabilities[0], trained.steps
 
 
+def by_careamics(
+    noisy: NDArray[np.float32], minutes: float
+) -> tuple[NDArray[np.float32], int]:
+    """Return the same of CAREamics; the minutes begin with its process.
+
+    Raises
+    ------
+    RuntimeError
+        It cannot be installed, or failed.
+    """
+    python = python_of(CAREAMICS, _OUTPUT / "peers")
+    folder = (_OUTPUT / "denoising").resolve()
+    shutil.rmtree(folder, ignore_errors=True)
+    images = folder / "images"
+    images.mkdir(parents=True)
+    tifffile.imwrite(images / "noisy.tif", noisy)
+    given = Given(
+        learnt=str(folder),
+        tested=str(images),
+        output=str(folder),
+        kind="image",
+        began=time(),
+        minutes=minutes,
+        seed=0,
+        threads=CORES,
+    )
+    run_peer(CAREAMICS, python, given)
+    image: NDArray[np.float32] = tifffile.imread(folder / "image" / "noisy.tif")
+    return image, read_json(folder / REPORT)["steps"]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Learn, and print what it gave."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -69,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=0, help="in place of minutes")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--side", type=int, help="of a part of the image, in pixels")
+    parser.add_argument(
+        "--beside", choices=(CAREAMICS.name,), help="another program, for the minutes"
+    )
     options = parser.parse_args(arguments)
     clean, noisy = (image[: options.side, : options.side] for image in scene())
     recipe = Training.quick().with_task("denoise")
@@ -83,8 +128,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prediction = Prediction(averaging="dihedral", device=options.device)
     image, steps = denoised(noisy, recipe, prediction)
     rows[f"learnt in {steps} steps"] = fitted_psnr(image, clean)
+    if options.beside:
+        image, steps = by_careamics(noisy, options.minutes)
+        rows[f"{CAREAMICS.title} in {steps} steps"] = fitted_psnr(image, clean)
     for name, value in rows.items():
-        print(f"{name:24} {value:6.2f} dB")
+        print(f"{name:26} {value:6.2f} dB")
     return 0
 
 

@@ -13,6 +13,8 @@ from benchmarks.accuracy.curve import BUDGETS, CURVE, run_curve
 from benchmarks.accuracy.experiment import run_experiment
 from benchmarks.accuracy.family import FAMILY, run_family
 from benchmarks.accuracy.next_tiles import NEXT, run_next
+from benchmarks.accuracy.peers.table import RESULTS as PEERS
+from benchmarks.accuracy.peers.table import run_peers
 from benchmarks.accuracy.report import score_table, write_report
 from benchmarks.accuracy.tasks import TASKS
 
@@ -37,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.task == "curve":
             run = partial(run_curve, budgets=_budgets(options), starter=options.starter)
             return min(_run_cells(run, CURVE, options), 1)
+        if options.task == "peers":
+            budgets = {"minutes": options.minutes or (), "seeds": options.seeds or ()}
+            return min(_run_cells(partial(run_peers, **budgets), PEERS, options), 1)
         if options.task == "family":
             return min(_run_cells(run_family, FAMILY, options), 1)
         if options.task == "auto":
@@ -60,12 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "task",
         nargs="?",
-        choices=(*TASKS, "all", "curve", "family", "auto", "next", "report"),
+        choices=(*TASKS, "all", "peers", "curve", "family", "auto", "next", "report"),
         default="all",
-        help="benchmark to run, all of them (default), curve: one to twenty annotated "
-        "images, six hours and more, family: each network on the same images, a day "
-        "and more, auto: the preset auto against quick, half a day and more, next: "
-        "tiles as suggested against tiles at random, an hour or two, or report: write "
+        help="benchmark to run, all of them (default), peers: other programs on the "
+        "same images, half a day, curve: one to twenty annotated images, six hours and "
+        "more, family: each network on the same images, a day and more, auto: the "
+        "preset auto against quick, half a day and more, next: tiles as suggested "
+        "against tiles at random, an hour or two, or report: write "
         f"{_PAGE} from {_RESULTS}",
     )
     parser.add_argument(
@@ -102,8 +108,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="of the curve, family, auto or next only these, such as em/unet/1/0 or "
-        "'em/*/1/*' (default: all); one that is done is not run again",
+        help="of the peers, curve, family, auto or next only these, as em/unet/1/0 "
+        "or 'em/*/1/*' (default: all); one that is done is not run again",
     )
     parser.add_argument(
         "--add",

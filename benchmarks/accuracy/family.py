@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import prod
 from statistics import median
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from safetensors import safe_open
 
@@ -24,7 +24,7 @@ from benchmarks.accuracy.tasks import TASKS
 from napari_unet.core.network.catalogue import NETWORKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.accuracy.task import Task
@@ -96,6 +96,9 @@ class AnyCell(Protocol):
         """Start of the random numbers."""
 
 
+_Cell = TypeVar("_Cell", bound=AnyCell)
+
+
 class Measured(Record):
     """What came out of a cell.
 
@@ -108,9 +111,10 @@ class Measured(Record):
     seconds_per_megapixel : float
         Of a prediction, network and all; the median over the images tested.
     problem : str or None
-        Why the model is good for nothing, as the training says.
+        Why the model is good for nothing, as the training says; without scores, why
+        there is none.
     scores : dict of str to float
-        All that `evaluate` reports.
+        All that `evaluate` reports; empty if there is nothing to evaluate.
     commands : tuple of str
         Training, prediction, evaluation.
     decisions : tuple of str
@@ -159,22 +163,25 @@ def run_family(
 
 def run_cells(
     name: str,
-    every: Sequence[AnyCell],
+    every: Sequence[_Cell],
     data: Path,
     output: Path,
     results: Path,
     wanted: Sequence[str],
     device: str,
     named: str = "SET/NETWORK/MINUTES/SEED",
+    measure: Callable[[_Cell, Path, Path, str, dict[str, str]], Measured] | None = None,
 ) -> int:
     """Run the cells of a table that are not done; return how many could not be.
+
+    What has no scores is not done.
 
     Parameters
     ----------
     name : str
         Of the table, and of its folder in that of the output.
-    every : sequence of AnyCell
-        All that there are.
+    every : sequence
+        All cells that there are.
     data : Path
         Folder of all datasets.
     output : Path
@@ -187,6 +194,8 @@ def run_cells(
         As `--device` takes it.
     named : str
         How the names of cells are put together.
+    measure : callable, optional
+        What is done for a cell, in place of `measure_cell`.
 
     Raises
     ------
@@ -203,11 +212,11 @@ def run_cells(
     told, failed = versions(), 0
     for number, cell in enumerate(chosen, start=1):
         # read anew: another run may have done it meanwhile
-        if cell.name in read_cells(results):
+        if (done := read_cells(results).get(cell.name)) and done.scores:
             continue
         print(f"{number}/{len(chosen)} {cell.name}", flush=True)
         try:
-            found = _measure(cell, data, output / name, device, told)
+            found = (measure or measure_cell)(cell, data, output / name, device, told)
         except (OSError, RuntimeError) as error:
             print(f"benchmarks.accuracy: {cell.name}: {error}", file=sys.stderr)
             failed += 1
@@ -215,7 +224,67 @@ def run_cells(
         results.parent.mkdir(parents=True, exist_ok=True)
         with results.open("a", encoding="utf-8") as file:
             file.write(found.model_dump_json() + "\n")
+        failed += not found.scores
     return failed
+
+
+def measure_cell(
+    cell: AnyCell, data: Path, output: Path, device: str, told: dict[str, str]
+) -> Measured:
+    """Train, predict and evaluate by the product's commands.
+
+    Parameters
+    ----------
+    cell : AnyCell
+    data : Path
+        Folder of all datasets.
+    output : Path
+        Gets a folder of the task's name, with the exported images.
+    device : str
+        As `--device` takes it.
+    told : dict of str to str
+        The versions.
+    """
+    task = cell.task
+    task.check(data)
+    place = output / task.name
+    attempt = Attempt(task, place, cell.minutes, cell.seed, device)
+    # what a run that was killed left there is of no use
+    shutil.rmtree(attempt.folder, ignore_errors=True)
+    if not (place / "tested").exists():
+        export_images(task, data / task.folder, place)
+    attempt.folder.mkdir(parents=True)
+    try:
+        call(attempt.train())
+    except RuntimeError:
+        # that nothing was learnt in these minutes is a result, too
+        if not attempt.report.exists():
+            raise
+    call(attempt.predict())
+    call(attempt.evaluate())
+    trained = read_json(attempt.report)
+    images = read_json(attempt.prediction)["images"]
+    commands = (attempt.train(), attempt.predict(), attempt.evaluate())
+    found = Measured(
+        cell=cell.name,
+        parameters=_parameters(attempt.folder / "model.safetensors"),
+        steps=trained["steps"],
+        seconds=trained["seconds"],
+        seconds_per_megapixel=round(median(map(seconds_per_megapixel, images)), 3),
+        device=images[0]["device"],
+        precision=images[0]["precision"],
+        problem=trained["problem"],
+        scores=scores_of(attempt.scores),
+        versions=told,
+        commands=tuple(written(command) for command in commands),
+        decisions=tuple(
+            f"{one['field']} {one['value']}" for one in trained.get("decisions", ())
+        ),
+        learnt=tuple(sample.name for sample in task.learnt),
+    )
+    # models and predictions of all cells would fill the disk
+    shutil.rmtree(attempt.folder)
+    return found
 
 
 def read_cells(results: Path) -> dict[str, Measured]:
@@ -308,51 +377,6 @@ def _is_one_of(cell: AnyCell, wanted: Iterable[str]) -> bool:
     return any(fnmatchcase(cell.name, pattern) for pattern in wanted)
 
 
-def _measure(
-    cell: AnyCell, data: Path, output: Path, device: str, told: dict[str, str]
-) -> Measured:
-    task = cell.task
-    task.check(data)
-    place = output / task.name
-    attempt = Attempt(task, place, cell.minutes, cell.seed, device)
-    # what a run that was killed left there is of no use
-    shutil.rmtree(attempt.folder, ignore_errors=True)
-    if not (place / "tested").exists():
-        export_images(task, data / task.folder, place)
-    attempt.folder.mkdir(parents=True)
-    try:
-        call(attempt.train())
-    except RuntimeError:
-        # that nothing was learnt in these minutes is a result, too
-        if not attempt.report.exists():
-            raise
-    call(attempt.predict())
-    call(attempt.evaluate())
-    trained = read_json(attempt.report)
-    images = read_json(attempt.prediction)["images"]
-    commands = (attempt.train(), attempt.predict(), attempt.evaluate())
-    found = Measured(
-        cell=cell.name,
-        parameters=_parameters(attempt.folder / "model.safetensors"),
-        steps=trained["steps"],
-        seconds=trained["seconds"],
-        seconds_per_megapixel=round(median(map(_seconds_per_megapixel, images)), 3),
-        device=images[0]["device"],
-        precision=images[0]["precision"],
-        problem=trained["problem"],
-        scores=scores_of(attempt.scores),
-        versions=told,
-        commands=tuple(written(command) for command in commands),
-        decisions=tuple(
-            f"{one['field']} {one['value']}" for one in trained.get("decisions", ())
-        ),
-        learnt=tuple(sample.name for sample in task.learnt),
-    )
-    # models and predictions of all cells would fill the disk
-    shutil.rmtree(attempt.folder)
-    return found
-
-
 def _parameters(model: Path) -> int:
     with safe_open(model, "numpy") as file:
         return sum(
@@ -362,5 +386,6 @@ def _parameters(model: Path) -> int:
         )
 
 
-def _seconds_per_megapixel(image: dict[str, Any]) -> float:
+def seconds_per_megapixel(image: dict[str, Any]) -> float:
+    """Return how long a million pixels take; the image is that of a report."""
     return 1e6 * float(image["seconds"]) / pixels(image["image"])

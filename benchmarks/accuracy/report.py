@@ -14,6 +14,8 @@ from benchmarks.accuracy.family import section as family
 from benchmarks.accuracy.next_tiles import NEXT
 from benchmarks.accuracy.next_tiles import read_cells as read_next
 from benchmarks.accuracy.next_tiles import section as next_tiles
+from benchmarks.accuracy.peers.table import RESULTS as PEERS
+from benchmarks.accuracy.peers.table import section as peers
 from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         One section each, in this order.
     results : Path
         Folder of JSON files, of which several may belong to one task, and of the cells
-        of the curve, the family, of auto and of next.
+        of the peers, the curve, the family, of auto and of next.
     page : Path
         Markdown file; the picture of the curve is drawn beside it.
     """
@@ -69,7 +71,7 @@ def write_report(tasks: Iterable[Task], results: Path, page: Path) -> None:
         *next_tiles(read_next(results / NEXT)),
     ]
     points = read_cells(results / CURVE)
-    opening = list(curve(points))
+    opening = [*peers(read_cells(results / PEERS)), *curve(points)]
     page.write_text(report(tasks, found, tables, opening), encoding="utf-8")
     if points:
         picture = page.parent / PICTURE
