@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.accuracy.auto import AUTO
@@ -20,7 +21,6 @@ from benchmarks.accuracy.result import Result, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from benchmarks.accuracy.task import Sample, Task
 
@@ -170,8 +170,14 @@ def _section(task: Task, results: list[Result], full: Result | None) -> Iterator
 
 def _learnt(task: Task) -> str:
     if task.starter is not None:
-        of = "a file" if "/" in task.starter else "which comes with the package"
-        return f"Model: {task.starter}, {of}; nothing learnt here."
+        name, _, lacks = Path(task.starter).stem.partition("-without-")
+        made = (
+            f"made by `python -m benchmarks.pretrained {name} --without {lacks} "
+            f"--output {task.starter}`"
+            if lacks
+            else "which comes with the package"
+        )
+        return f"Model: {name}, {made}; nothing learnt here."
     if task.trained is not None:
         return f"Model: that of {task.trained}; nothing learnt anew."
     labels = f"{task.labels}, scribbles only" if task.scribbles else task.labels

@@ -177,7 +177,7 @@ def test_a_starter_that_was_corrected_is_for_what_the_starter_is_for(
         path = store.run_folder / f"{number}.safetensors"
         save_model(type(starter)(card, starter.weights), path)
     entries = {entry.path.stem: entry for entry in ModelList(store, Preferences()).own}
-    made_for = "nuclei in fluorescence, bright on dark, 10 to 60 pixels wide, corrected"
+    made_for = "nuclei in fluorescence, bright on dark, 8 to 120 pixels wide, corrected"
     assert [purpose_of(entries[name]) for name in "0123"] == [
         made_for,
         f"{made_for} on well a1.tif",

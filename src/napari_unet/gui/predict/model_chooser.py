@@ -40,7 +40,7 @@ _AUTOMATIC = (
 )
 _WAIT = "Predict tries which model suits the image, and says why."
 # of what a model of the package is for, in pixels
-_PICTURE = QSize(32, 32)
+_PICTURE = QSize(24, 24)
 _FILES = f"Models (*{SUFFIX} {' '.join(PATTERNS)});;All files (*)"
 
 
