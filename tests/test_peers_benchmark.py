@@ -99,12 +99,13 @@ def test_every_peer_has_its_module_and_fixed_versions(peer: Peer) -> None:
 def test_a_peer_learns_and_is_evaluated(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     results, output = tmp_path / "peers.jsonl", tmp_path / "out" / "accuracy"
-    wanted = ["usiigaci/forest/5/0"]
-    assert run_peers(data, output, results, wanted, "auto") == 0
-    found = read_cells(results)["usiigaci/forest/5/0"]
+    # time for all trees, however slow the machine is
+    wanted, minutes = ["usiigaci/forest/5000/0"], (5000.0,)
+    assert run_peers(data, output, results, wanted, "auto", minutes=minutes) == 0
+    found = read_cells(results)[wanted[0]]
     assert found.scores["ap@0.5"] == 1
     assert found.steps == 100
-    assert 0 < found.seconds < 300
+    assert found.seconds > 0
     assert found.seconds_per_megapixel > 0
     assert found.versions["processor"] == "A"
     assert found.versions["scikit-learn"]
@@ -113,7 +114,7 @@ def test_a_peer_learns_and_is_evaluated(data: Path, tmp_path: Path) -> None:
     place = output / "peers" / "usiigaci"
     assert {p.name for p in place.iterdir()} == {"learnt", "tested"}
     before = results.read_bytes()
-    assert run_peers(data, output, results, wanted, "cpu") == 0
+    assert run_peers(data, output, results, wanted, "cpu", minutes=minutes) == 0
     assert results.read_bytes() == before
 
 
