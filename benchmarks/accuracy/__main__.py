@@ -40,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run = partial(run_curve, budgets=_budgets(options), starter=options.starter)
             return min(_run_cells(run, CURVE, options), 1)
         if options.task == "peers":
-            budgets = {"minutes": options.minutes or (), "seeds": options.seeds or ()}
-            return min(_run_cells(partial(run_peers, **budgets), PEERS, options), 1)
+            minutes, seeds = options.minutes or (), options.seeds or ()
+            run = partial(run_peers, minutes=minutes, seeds=seeds)
+            return min(_run_cells(run, PEERS, options), 1)
         if options.task == "family":
             return min(_run_cells(run_family, FAMILY, options), 1)
         if options.task == "auto":

@@ -101,13 +101,14 @@ def _augmented(
     image: NDArray[np.float32], labels: NDArray[Any], random: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Return both turned and mirrored alike, and the image with other grey values."""
-    turns = random.integers(4)
+    turns = int(random.integers(4))
     image, labels = np.rot90(image, turns), np.rot90(labels, turns)
     if random.integers(2):
         image, labels = image[::-1], labels[::-1]
     image = image * random.uniform(0.6, 2) + random.uniform(-0.2, 0.2)
     sigma = 0.02 * random.uniform(0, 1)
-    return image + sigma * random.normal(0, 1, image.shape), labels
+    noisy = image + sigma * random.normal(0, 1, image.shape)
+    return noisy.astype(np.float32), labels
 
 
 if __name__ == "__main__":

@@ -199,10 +199,9 @@ def _rows(kind: str, score: str, done: Mapping[str, Measured]) -> Iterator[str]:
     """Yield the rows of a set and a score: one for each program."""
     of = {
         (peer.name, m): [
-            measured
+            one
             for seed in SEEDS[m]
-            if (measured := done.get(Cell(kind, peer, m, seed).name))
-            and measured.scores
+            if (one := done.get(Cell(kind, peer, m, seed).name)) and one.scores
         ]
         for peer in (OURS, *PEERS)
         for m in MINUTES
