@@ -95,6 +95,7 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
     from benchmarks.speed.foreign import against_other_programs_files
     from benchmarks.speed.gigapixel import gigapixel
     from benchmarks.speed.kernels import kernels
+    from benchmarks.speed.layouts import as_on_avx2
     from benchmarks.speed.objects import objects_of_ten_thousand_cells
     from benchmarks.speed.plain import against_plain_modules
     from benchmarks.speed.precision import half_precision
@@ -119,6 +120,10 @@ def measurements(options: argparse.Namespace) -> dict[str, Callable[[], list[Row
         "training": lambda: [
             training.step_with_augmentation("quick", device, 100),
             training.step_with_augmentation("paper", device, 8),
+        ],
+        "layouts": lambda: [
+            as_on_avx2("accurate", 1.2, 8),
+            as_on_avx2("paper", 2.0, 3),
         ],
         "teams": lambda: in_a_folder(teams),
         "bundle": lambda: in_a_folder(bundle_there_and_back),

@@ -12,6 +12,7 @@ from example_models import cropping_model, random_model
 from napari_unet.core.model import Model
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.engine.device import choose_precision, dtype
+from napari_unet.engine.network.layered import LAYOUT
 from napari_unet.engine.network.network import (
     frozen_copy,
     prepare,
@@ -178,18 +179,22 @@ def test_arrays_and_tensors_are_copies_of_each_other() -> None:
 @pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs oneDNN")
 @pytest.mark.parametrize("precision", ["fp32", "auto"])
 @pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_features_and_gradients_have_channels_last(
-    ndim: int, batch: int, precision: str
+@pytest.mark.parametrize(
+    ("ndim", "layout"),
+    [(2, LAYOUT[2]), (3, LAYOUT[3]), (2, torch.contiguous_format)],
+)
+def test_features_and_gradients_lie_as_is_fast(
+    ndim: int, layout: torch.memory_format, batch: int, precision: str
 ) -> None:
     # 16 bits are emulated by some processors, in a layout of their own
     low = dtype(choose_precision(torch.device("cpu"), precision))
     module = UNet(u_shape(ndim=ndim, channels=1, classes=2, width=4, depth=1))
-    module.to(memory_format=module.layout)  # type: ignore[call-overload]
+    module.layout = layout
+    module.to(memory_format=layout)  # type: ignore[call-overload]
     seen: list[bool] = []
 
     def look(tensor: torch.Tensor) -> None:
-        seen.append(tensor.is_contiguous(memory_format=module.layout))
+        seen.append(tensor.is_contiguous(memory_format=layout))
 
     def watch(_layer: torch.nn.Module, _given: object, got: torch.Tensor) -> None:
         look(got)

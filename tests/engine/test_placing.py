@@ -1,15 +1,15 @@
-"""The GPU of a Mac: here its answers are made up."""
+"""How networks lie in memory; the GPU of a Mac is made up here."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import torch
 
 from napari_unet.core.network.architecture import u_shape
 from napari_unet.engine.network import placing
-from napari_unet.engine.network.layered import LayeredNetwork
+from napari_unet.engine.network.layered import LAYOUT, LayeredNetwork
 from napari_unet.engine.network.placing import settle
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_gpu_that_computes_wrongly_is_refused(
 ) -> None:
     mac(spoil)
     with pytest.raises(ValueError, match=f"of this Mac cannot be used .*{said}"):
-        settle(LayeredNetwork(SMALL), learns=True)
+        settle(LayeredNetwork(SMALL), learns="fp32")
 
 
 def test_one_that_computes_right_has_the_plain_layout_and_is_asked_once(
@@ -74,7 +74,7 @@ def test_one_that_computes_right_has_the_plain_layout_and_is_asked_once(
         settle(module)
         assert module.layout == torch.contiguous_format
         assert all(p.is_contiguous() for p in module.parameters())
-        settle(LayeredNetwork(SMALL), learns=True)
+        settle(LayeredNetwork(SMALL), learns="fp32")
     # of the scores alone, then of the gradient, too
     assert asked == [1, 2]
 
@@ -94,9 +94,43 @@ def test_elsewhere_nothing_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(placing, "_problem")
     module = LayeredNetwork(SMALL)
     state = torch.random.get_rng_state()
-    settle(module, learns=True)
+    settle(module, learns="fp32")
     assert module.layout == torch.channels_last_3d
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("processor", "ndim", "width", "learns", "plain"),
+    [
+        ("AVX2", 2, 32, "fp32", True),
+        ("AVX2", 2, 64, "fp32", True),
+        ("AVX2", 2, 16, "fp32", False),
+        ("AVX2", 2, 32, "bf16", False),
+        ("AVX2", 2, 32, None, False),
+        ("AVX2", 3, 32, "fp32", False),
+        ("AVX512", 2, 32, "fp32", False),
+        ("DEFAULT", 2, 32, "fp32", False),
+    ],
+)
+def test_a_wide_network_learns_in_the_plain_layout_on_an_older_processor(
+    processor: str,
+    ndim: Literal[2, 3],
+    width: int,
+    learns: str | None,
+    plain: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: processor)
+    table = u_shape(ndim=ndim, channels=2, classes=2, width=width, depth=1)
+    module = LayeredNetwork(table)
+    settle(module, learns=learns)
+    wanted = torch.contiguous_format if plain else LAYOUT[ndim]
+    assert module.layout == wanted
+    assert all(
+        p.is_contiguous(memory_format=wanted)
+        for p in module.parameters()
+        if p.ndim == ndim + 2
+    )
 
 
 @pytest.mark.gpu

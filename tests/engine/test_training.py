@@ -16,6 +16,7 @@ from napari_unet.core.images.image import Field, Image
 from napari_unet.core.settings import Prediction
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network import placing
 from napari_unet.engine.network.layered import LayeredNetwork
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.network.unet import UNet
@@ -140,6 +141,36 @@ def test_resumed_equals_uninterrupted(tmp_path: Path, changes: dict[str, Any]) -
     first_step = next(e for e in resumed if isinstance(e, events.StepDone))
     assert first_step.step == 6
     assert equal(finished(resumed).model, whole)
+
+
+def test_a_training_goes_on_where_networks_learn_in_another_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = annotated_fields([IMAGE], [LABELS], 2, "instances")
+    checkpoint = tmp_path / "run.checkpoint.safetensors"
+    first = TrainingRun(pairs, SMALL, RunOptions(checkpoint=checkpoint, device="cpu"))
+    for _ in first.events():
+        pass
+    first.loop.write_checkpoint()
+    kept = load_checkpoint(checkpoint).tensors
+
+    monkeypatch.setattr(placing, "_learns_faster_plain", lambda _: True)
+    options = RunOptions(resume=checkpoint, device="cpu")
+    second = TrainingRun(pairs, SMALL.replace(steps=14), options)
+    for _ in second.prepare():
+        pass
+    state = second.loop.prepared.state
+    assert state.module.layout == torch.contiguous_format
+    for name, weight in state.module.state_dict().items():
+        assert weight.is_contiguous()
+        np.testing.assert_array_equal(weight, kept[f"module/{name}"])
+    for number, values in enumerate(state.optimiser.state.values()):
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert values[name].is_contiguous()
+            np.testing.assert_array_equal(
+                values[name], kept[f"optimiser/{number}/{name}"]
+            )
+    assert finished(second.events()).steps == 14
 
 
 def test_cancelled_training_leaves_a_checkpoint_that_is_a_model(tmp_path: Path) -> None:

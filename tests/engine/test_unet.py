@@ -222,10 +222,14 @@ def by_the_drawing(module: UNet, image: torch.Tensor) -> torch.Tensor:
     return F.conv2d(x, w["score.weight"], w["score.bias"])
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_scores_and_gradients_are_those_of_the_drawing(channels: int) -> None:
+def test_scores_and_gradients_are_those_of_the_drawing(
+    channels: int, layout: torch.memory_format
+) -> None:
     torch.manual_seed(0)
     module = UNet(u_shape(ndim=2, channels=channels, classes=2, width=4, depth=2))
+    module.layout = layout
     module.to(memory_format=module.layout)  # type: ignore[call-overload]
     image = torch.rand(2, channels, 60, 60)
     found = []

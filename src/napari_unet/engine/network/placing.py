@@ -1,5 +1,7 @@
 """Networks on their device: how they lie in its memory, and whether it can be trusted.
 
+Most compute fastest with channels last; `_learns_faster_plain` says which do not.
+
 Some versions of macOS and torch return wrong values from the GPUs of Macs, without a
 word: for convolutions of volumes (pytorch/pytorch#197114), and for layouts other than
 the plain one (#180984, #192212), in which others crash (#190645). So these have the
@@ -23,10 +25,19 @@ if TYPE_CHECKING:
 
 # Largest difference of values, as a share of all; rounding makes 1e-4 of it.
 _MOST = 0.02
+# Maps of the first convolution from which on the plain layout is faster to learn in.
+_WIDE = 32
 
 
-def settle(module: LayeredNetwork, *, learns: bool = False) -> None:
+def settle(module: LayeredNetwork, *, learns: str | None = None) -> None:
     """Lay the weights of a network out as its device computes fast and right.
+
+    Parameters
+    ----------
+    module : LayeredNetwork
+        On its device.
+    learns : {"fp32", "bf16", "fp16"}, optional
+        The precision that it learns in; None if it only predicts.
 
     Raises
     ------
@@ -34,14 +45,34 @@ def settle(module: LayeredNetwork, *, learns: bool = False) -> None:
         It is the GPU of a Mac, and computes the network, or for one that `learns` its
         gradient, not as the CPU does.
     """
+    if learns == "fp32" and _learns_faster_plain(module):
+        module.layout = torch.contiguous_format
     if _is_on_mac(module):
         module.layout = torch.contiguous_format
-        if problem := _problem(module.architecture, learns):
+        if problem := _problem(module.architecture, learns is not None):
             raise ValueError(
                 f"the GPU of this Mac cannot be used for this network: {problem}; "
                 "choose the device cpu, or try another version of PyTorch or macOS."
             )
     module.to(memory_format=module.layout)  # type: ignore[call-overload]
+
+
+def _learns_faster_plain(module: LayeredNetwork) -> bool:
+    """Whether a network learns faster in the plain layout, in 32 bits.
+
+    On processors with AVX2 but not AVX-512, oneDNN is slow at the gradients of wide
+    maps that lie channels last. Narrow maps lose by the plain layout, and in a network
+    that begins with them as much as the others gain. Without gradients all are faster
+    channels last. `python -m benchmarks.speed layouts` measures what is gained.
+    """
+    layers = module.architecture.trace.layers
+    width = next(layer.width for layer in layers if layer.op == "conv")
+    return (
+        next(module.parameters()).device.type == "cpu"
+        and torch.backends.cpu.get_cpu_capability() == "AVX2"
+        and module.architecture.ndim == 2
+        and width >= _WIDE
+    )
 
 
 def _is_on_mac(module: LayeredNetwork) -> bool:

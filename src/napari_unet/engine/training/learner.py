@@ -210,7 +210,7 @@ class Learner:
             raise damaged(model) from error
         # norms keep their statistics, and nothing is dropped
         module.eval()
-        settle(module.to(self._device), learns=True)
+        settle(module.to(self._device), learns=self._precision)
         return module
 
     def _take_up(self, places: Sequence[Place]) -> Iterator[None]:

@@ -59,7 +59,7 @@ class TrainingState:
         self.card = card
         self.record = Record()
         self.module = module.train()
-        settle(self.module, learns=True)
+        settle(self.module, learns=card.precision)
         self.mean = {n: t.detach().clone() for n, t in module.state_dict().items()}
         self.best: dict[str, Tensor] | None = None
         self.optimiser = _optimiser(module, card)
