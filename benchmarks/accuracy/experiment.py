@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchmarks.accuracy.commands import Attempt, call, evaluation, read_json, written
 from benchmarks.accuracy.export import export
 from benchmarks.accuracy.result import Forest, Result, Run
+from benchmarks.accuracy.tasks import WITHOUT
 from benchmarks.speed.__main__ import processor
 from napari_unet.io.pretrained import model_path
 
@@ -75,8 +76,8 @@ def run_experiment(
         )
     if task.starter and not model_path(task.starter).is_file():
         raise FileNotFoundError(
-            f"{task.name}: there is no {task.starter}; python -m benchmarks.pretrained "
-            "makes it."
+            f"{task.name}: there is no {task.starter}, which is made by "
+            f"{WITHOUT[task.starter]}."
         )
     place, file = output / task.name, output / f"{task.name}.json"
     if add:

@@ -18,6 +18,7 @@ from benchmarks.accuracy.next_tiles import section as next_tiles
 from benchmarks.accuracy.peers.table import RESULTS as PEERS
 from benchmarks.accuracy.peers.table import section as peers
 from benchmarks.accuracy.result import Result, Spread
+from benchmarks.accuracy.tasks import WITHOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -170,14 +171,9 @@ def _section(task: Task, results: list[Result], full: Result | None) -> Iterator
 
 def _learnt(task: Task) -> str:
     if task.starter is not None:
-        name, _, lacks = Path(task.starter).stem.partition("-without-")
-        made = (
-            f"made by `python -m benchmarks.pretrained {name} --without {lacks} "
-            f"--output {task.starter}`"
-            if lacks
-            else "which comes with the package"
-        )
-        return f"Model: {name}, {made}; nothing learnt here."
+        made = WITHOUT.get(task.starter)
+        of = f"made by `{made}`" if made else "which comes with the package"
+        return f"Model: {Path(task.starter).stem}, {of}; nothing learnt here."
     if task.trained is not None:
         return f"Model: that of {task.trained}; nothing learnt anew."
     labels = f"{task.labels}, scribbles only" if task.scribbles else task.labels

@@ -391,13 +391,15 @@ def _judged(name: str, title: str, *targets: Target, starter: str, base: Task) -
     )
 
 
-def without(starter: str, collection: str) -> str:
-    """Where a starter is that has learnt nothing of a collection of images.
-
-    `python -m benchmarks.pretrained STARTER --without COLLECTION --output FILE` makes
-    it.
-    """
-    return f"benchmark-output/starters/{starter}-without-{collection}.safetensors"
+# How starters are made that have learnt nothing of a collection of images, by file.
+WITHOUT = {
+    (file := f"benchmark-output/starters/nuclei-without-{collection}.safetensors"): (
+        f"python -m benchmarks.pretrained nuclei --without {collection} "
+        f"--output {file} --options --steps {steps} --augment-scale 2"
+    )
+    for collection, steps in (("bbbc039", 8000), ("bbbc038", 5000))
+}
+_NO_BBBC039, _NO_BBBC038 = WITHOUT
 
 
 def _apart(kind: str, names: str) -> Task:
@@ -412,14 +414,14 @@ _STARTERS = (
         "bbbc039",
         "BBBC039, a starter that has learnt no image of this set",
         Target("ap@0.5:0.95", 0.0, at_least=0.71),
-        starter=without("nuclei", "bbbc039"),
+        starter=_NO_BBBC039,
         base=_task("bbbc039"),
     ),
     _judged(
         "dsb2018",
         "Data Science Bowl 2018, a starter that has learnt no image of this set",
         Target("ap@0.5:0.95", 0.0, at_least=0.59),
-        starter=without("nuclei", "bbbc038"),
+        starter=_NO_BBBC038,
         base=_task("dsb2018"),
     ),
     _judged(
