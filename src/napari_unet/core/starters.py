@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """In place of a model's file: the starter that suits the image."""
 
-# So sure it is of cells like those it learnt: 0.88 and more, of all others up to 0.85.
-_SURE = 0.86
-
 
 @dataclass(frozen=True, slots=True)
 class Starter:
@@ -37,6 +34,8 @@ class Starter:
     # infinite where there is no bound
     contrast: tuple[float, float]
     most: float  # share of an image that cells take at the most
+    # how sure it is of cells like those it learnt; of others it is less
+    sure: float = 0.86
 
     @property
     def words(self) -> str:
@@ -92,7 +91,9 @@ class Trial:
         What does not fit, or that the network is not sure.
         """
         unsure = (
-            "" if self.sure >= _SURE else f"is only {self.sure:.0%} sure of its cells"
+            ""
+            if self.sure >= self.starter.sure
+            else f"is only {self.sure:.0%} sure of its cells"
         )
         return self.misfit or unsure
 

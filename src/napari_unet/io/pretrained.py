@@ -28,6 +28,7 @@ STARTERS = (
         widths=(8, 80),
         contrast=(-inf, -0.5),
         most=0.7,
+        sure=0.72,
     ),
     Starter(
         "smear",
@@ -35,6 +36,7 @@ STARTERS = (
         widths=(6, 50),
         contrast=(-inf, -0.8),
         most=0.3,
+        sure=0.81,
     ),
     Starter(
         "phase_contrast",
