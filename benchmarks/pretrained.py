@@ -71,7 +71,7 @@ MODELS = {
         120,
     ),
     "histology": Recipe(("bbbc038_histology",), (_of(4000, 2),), 100),
-    "smear": Recipe(("bbbc038_smear",), (_of(4500, 1.25),), 160),
+    "smear": Recipe(("bbbc038_smear",), (_of(4500, 1.25),), 300),
     # more zoom was worse here (docs/recipe.md)
     "phase_contrast": Recipe(("usiigaci",), (("--minutes", "15"),), 320),
 }

@@ -164,13 +164,13 @@ def test_a_training_goes_on_where_networks_learn_in_another_layout(
     for name, weight in state.module.state_dict().items():
         assert weight.is_contiguous()
         np.testing.assert_array_equal(weight, kept[f"module/{name}"])
-    for number, values in enumerate(state.optimiser.state.values()):
+    for number, values in state.optimiser.state_dict()["state"].items():
         for name in ("exp_avg", "exp_avg_sq"):
             assert values[name].is_contiguous()
             np.testing.assert_array_equal(
                 values[name], kept[f"optimiser/{number}/{name}"]
             )
-    assert finished(second.events()).steps == 14
+    assert finished(list(second.events())).steps == 14
 
 
 def test_cancelled_training_leaves_a_checkpoint_that_is_a_model(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ STARTERS = (
         "nuclei",
         "nuclei in fluorescence, bright on dark",
         widths=(8, 120),
-        contrast=(0.8, inf),
+        contrast=(1.2, inf),
         most=0.6,
     ),
     Starter(
