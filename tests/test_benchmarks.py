@@ -533,7 +533,7 @@ def test_runs_are_added_to_those_of_an_earlier_call(tmp_path: Path) -> None:
         crop = np.asarray(pixels.data).squeeze()[150:300, 180:330]
         tifffile.imwrite(nuclei / f"{name}.tif", crop)
     task = replace(
-        TASKS["dsb2018_starter"],
+        TASKS["dsb2018_same_starter"],
         folder=nuclei.name,
         learnt=(),
         tested=(Sample("a", "image.tif", "labels.tif"),),
