@@ -25,7 +25,7 @@ def main(command: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # In a session of its own, as another program is: Linux shares the cores out between
     # sessions. In that of the tests the loops would starve our worker, which steps back
-    # for everything else: 80 steps of a training took over ten minutes.
+    # for everything else.
     loops = subprocess.Popen([sys.executable, "-c", SPIN], start_new_session=True)
     try:
         return subprocess.run(command).returncode
