@@ -157,7 +157,6 @@ def measure(
 
     Parameters
     ----------
-    starter : Starter
     foreground : ndarray of float, shape (y, x)
         Probability of a cell, 0 to 1.
     cells : ndarray of int, shape (y, x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
-from hashlib import sha256
 from itertools import cycle
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,7 @@ from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.inference.steps import with_progress
 from napari_unet.io.export import write_image, write_labels, write_probabilities
 from napari_unet.io.images import check_finite, read_image, read_input, read_labels
+from napari_unet.io.model_file import sha256_of
 from napari_unet.io.names import split_number
 from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.prediction_basis import PredictionBasis
@@ -105,7 +105,7 @@ class FilePredictor:
 
     def __post_init__(self) -> None:
         check_segmentation(self.segmentation, self.card.classes)
-        self.stamp = self.stamp or sha256(self.model.read_bytes()).hexdigest()
+        self.stamp = self.stamp or sha256_of(self.model)
 
     def events(
         self, file: Path, axes: str | None = None, *, overwrite: bool = False

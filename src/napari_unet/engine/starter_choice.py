@@ -41,7 +41,6 @@ def choose_starter(
 
     Parameters
     ----------
-    image : Image
     load : callable
         Returns the network and the card of a model file.
     place : (t, z), optional

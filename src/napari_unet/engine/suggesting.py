@@ -56,7 +56,6 @@ def suggest(
 
     Parameters
     ----------
-    images : sequence of Image
     frames : sequence of sequence of int
         Time points of each image that may be looked at, see `sample_frames`.
     known : sequence of KnownParts or None

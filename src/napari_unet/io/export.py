@@ -356,11 +356,9 @@ def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
 
 def _ome(image: Image) -> dict[str, Any]:
     metadata: dict[str, Any] = {}
-    if image.known_um is not None:
-        axes = image.spatial_axes.upper()[-len(image.known_um) :]
-        for axis, size in zip(axes, image.known_um, strict=True):
-            metadata[f"PhysicalSize{axis}"] = size
-            metadata[f"PhysicalSize{axis}Unit"] = "µm"
+    for axis, size in image.um_by_axis.items():
+        metadata[f"PhysicalSize{axis.upper()}"] = size
+        metadata[f"PhysicalSize{axis.upper()}Unit"] = "µm"
     return metadata
 
 

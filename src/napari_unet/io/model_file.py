@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from hashlib import file_digest
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,21 @@ class Checkpoint:
     model: Model  # usable for prediction
     tensors: Mapping[str, NDArray[np.generic]]  # its state; empty in a finished model
     progress: str = "{}"  # JSON values that belong to it
+
+
+def sha256_of(model: Path) -> str:
+    """Return the SHA-256 of a file, which says whether it is the same model."""
+    with model.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def models_in(folder: Path) -> list[Path]:
+    """Return the model files of a folder, by name; checkpoints are left out."""
+    return sorted(
+        path
+        for path in folder.glob(f"*{SUFFIX}")
+        if path.is_file() and not path.name.endswith(CHECKPOINT_SUFFIX)
+    )
 
 
 def checkpoint_of(model: Path) -> Path:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_unet.io.images import read_image
-from napari_unet.io.model_file import load_model
+from napari_unet.io.model_file import load_model, sha256_of
 from napari_unet.io.provenance import content_stamp
 
 if TYPE_CHECKING:
@@ -50,11 +49,11 @@ def compare_model(folder: Path, record: TrainedRun, made: Path) -> str | None:
 
     By how much is known if the model file is still beside the folder of its run.
     """
-    if sha256(made.read_bytes()).hexdigest() == record.model_sha256:
+    if sha256_of(made) == record.model_sha256:
         return None
     before = folder.parent / record.model
     try:
-        was = sha256(before.read_bytes()).hexdigest() == record.model_sha256
+        was = sha256_of(before) == record.model_sha256
         old = load_model(before).weights if was else {}
     except (OSError, ValueError):
         old = {}

@@ -25,7 +25,7 @@ from napari_unet.core.text import encodable, printable
 from napari_unet.core.training.run_log import PackedAnnotation
 from napari_unet.io.atomic import atomic, make_folder, write_text
 from napari_unet.io.images import read_image
-from napari_unet.io.model_file import SUFFIX, read_card, save_model
+from napari_unet.io.model_file import SUFFIX, read_card, save_model, sha256_of
 from napari_unet.io.names import is_portable
 from napari_unet.io.records import inside, read_json
 from napari_unet.io.trained_run import (
@@ -85,7 +85,7 @@ def save_run(finished: TrainingFinished, model: Path) -> Path:
         record = TrainedRun(
             finished=datetime.now(UTC).isoformat(timespec="seconds"),
             model=model.name,
-            model_sha256=_sha256(model),
+            model_sha256=sha256_of(model),
             card=read_card(model),
             seconds=finished.seconds,
             threads=log.threads,
@@ -132,7 +132,7 @@ def run_of(model: Path) -> Path | None:
     folder = run_folder_of(model)
     if not (folder / RECORD).is_file():
         return None
-    return folder if has_run(model, _sha256(model)) else None
+    return folder if has_run(model, sha256_of(model)) else None
 
 
 def has_run(model: Path, model_sha256: str) -> bool:
@@ -310,7 +310,3 @@ def _write_labels(path: Path, labels: Sequence[NDArray[np.integer]]) -> None:
 def _class_of(annotation: PackedAnnotation) -> Mapping[int, int]:
     """Return the class numbers of objects, without those of the first class."""
     return {i: k for i, k in annotation.class_of.items() if k != 1}
-
-
-def _sha256(file: Path) -> str:
-    return sha256(file.read_bytes()).hexdigest()

@@ -13,7 +13,7 @@ from napari_unet.core.images.rescaling import written
 from napari_unet.core.model import Score
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.text import listed
-from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
+from napari_unet.io.model_file import models_in, read_card
 from napari_unet.io.pretrained import starter_in, starter_of
 
 if TYPE_CHECKING:
@@ -206,13 +206,7 @@ class ModelList:
         folders = [runs, runs / DENOISERS, runs / CONVERTED]
         if self.preferences.model_folder:
             folders.append(Path(self.preferences.model_folder).expanduser())
-        return [
-            path.absolute()
-            for folder in folders
-            if folder.is_dir()
-            for path in sorted(folder.glob(f"*{SUFFIX}"))
-            if not path.name.endswith(CHECKPOINT_SUFFIX)
-        ]
+        return [path.absolute() for folder in folders for path in models_in(folder)]
 
     def _read_entry(self, path: Path) -> ModelEntry:
         """Read a card, unless the file is unchanged since it was read."""

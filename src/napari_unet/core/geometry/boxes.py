@@ -43,6 +43,11 @@ def union(*boxes: Box) -> Box:
     )
 
 
+def holds(outer: Box, inner: Box) -> bool:
+    """Whether all of a box is in another one."""
+    return union(outer, inner) == outer
+
+
 def common(first: Box, second: Box) -> Box:
     """Return the pixels that are in two boxes that have some in common."""
     return tuple(

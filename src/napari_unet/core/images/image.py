@@ -112,6 +112,13 @@ class Image:
         """
         return self.spacing_um if self.spacing_um is not None else self.yx_um
 
+    @property
+    def um_by_axis(self) -> dict[str, float]:
+        """Pixel size in micrometres by axis, of those along which it is known."""
+        known = self.known_um or ()
+        letters = self.spatial_axes[-len(known) :] if known else ""
+        return dict(zip(letters, map(float, known), strict=True))
+
     def pixel_size(self, ndim: int) -> tuple[float, ...] | None:
         """Return the pixel size in micrometres along [z,] y, x of a plane or volume.
 

@@ -72,7 +72,6 @@ def connected(
 
     Parameters
     ----------
-    cluster : Cluster
     options : mapping, optional
         Keywords of the class of Dask that begins the workers.
 

@@ -6,10 +6,10 @@ They hold paths, which all machines have to see, and no pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from napari_unet.engine.model_formats.catalogue import format_of, read_model, stamp_of
+from napari_unet.io.model_file import sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +33,7 @@ def source_of(path: Path) -> tuple[Model, ModelSource]:
     """Read a model of any format; errors are those of `catalogue.read_model`."""
     model = read_model(path)
     foreign = format_of(path) is not None
-    stamp = stamp_of(model) if foreign else sha256(path.read_bytes()).hexdigest()
+    stamp = stamp_of(model) if foreign else sha256_of(path)
     return model, ModelSource(path.absolute(), stamp, foreign)
 
 

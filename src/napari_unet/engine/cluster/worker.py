@@ -11,7 +11,6 @@ import pickle
 import socket
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -37,6 +36,7 @@ from napari_unet.engine.model_formats.catalogue import read_model, stamp_of
 from napari_unet.engine.network.network import prepare
 from napari_unet.io.folder_lock import BusyError
 from napari_unet.io.images import read_image
+from napari_unet.io.model_file import sha256_of
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.resumable_output import ResumableOutput, RunEndedError
 from napari_unet.io.write_behind import WriteBehind
@@ -310,7 +310,7 @@ def _sees(source: ModelSource) -> bool:
     try:
         if source.foreign:
             return stamp_of(read_model(source.path)) == source.stamp
-        return sha256(source.path.read_bytes()).hexdigest() == source.stamp
+        return sha256_of(source.path) == source.stamp
     except (OSError, ValueError):
         return False
 

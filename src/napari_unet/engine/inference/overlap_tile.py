@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.events import PredictionFinished, TileDone, TileHalved
-from napari_unet.core.geometry.boxes import field_index, shape_of
+from napari_unet.core.geometry.boxes import field_index, full_box, shape_of
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.settings import Prediction
@@ -111,7 +111,7 @@ def predict(
     _check(geometry, image)
     axes, out = _destination(geometry, image, axes, out)
     fields = _chosen(image, geometry.ndim, planes)
-    region = region or tuple(slice(0, n) for n in image.field_shape(geometry.ndim))
+    region = region or full_box(image.field_shape(geometry.ndim))
     factors = network.factors(image, settings)
     if tiles is None:
         shape = network_shape(region, factors)

@@ -8,7 +8,7 @@ from itertools import chain
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.geometry.boxes import shape_of
+from napari_unet.core.geometry.boxes import full_box, shape_of
 from napari_unet.core.geometry.tiles import plan, read_window
 from napari_unet.core.images.normalisation import check_finite
 from napari_unet.core.images.rescaling import Rescaled
@@ -83,7 +83,7 @@ class TileRun:
         self._scale = scale
         self._averaging: Averaging = averaging
         self._focus = focus
-        self._region = region or tuple(slice(0, n) for n in field.shape)
+        self._region = region or full_box(field.shape)
         self.output = output or choose_tile(
             network, network_shape(self._region, factors)
         )

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_unet.core.cells.instances import most_probable, uncertainty
 from napari_unet.core.events import PredictionFinished, TileDone
-from napari_unet.core.geometry.boxes import field_index
+from napari_unet.core.geometry.boxes import field_index, full_box
 from napari_unet.core.jobs import LIVE
 from napari_unet.core.network.tile_size import output_for_flops
 from napari_unet.engine.inference.overlap_tile import Tiles, predict
@@ -127,7 +127,7 @@ def _tiles(
     table = network.geometry
     if job.settings.tile:
         return None
-    whole = tuple(slice(0, n) for n in image.field_shape(table.ndim))
+    whole = full_box(image.field_shape(table.ndim))
     shape = network_shape(job.region or whole, factors)
     rate = context.cache.speed.rate(network) / views(job.settings)
     size = partial(tile_for_flops, network, shape, memory_gb=job.settings.memory_gb)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,19 +19,19 @@ from napari_unet.core.events import (
     PredictionFinished,
     TileDone,
 )
-from napari_unet.core.geometry.boxes import field_index
+from napari_unet.core.geometry.boxes import field_index, full_box
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.engine.remote_job import RemoteJob, remote_events
 from napari_unet.engine.remote_prediction import RemotePredictor, sent_name
 from napari_unet.engine.worker.folder_progress import overall
-from napari_unet.engine.worker.remote_training_job import order_of
+from napari_unet.engine.worker.remote_training_job import order_of, with_notices
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import remove
 from napari_unet.io.bundle import write_images
 from napari_unet.io.folder_lock import temporary_folder
 from napari_unet.io.images import find, read_image
-from napari_unet.io.model_file import load_model
+from napari_unet.io.model_file import load_model, sha256_of
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import IMAGE, PredictionFolder
@@ -62,7 +61,7 @@ def folder(
     model, remote = load_model(job.model), job.remote
     basis = PredictionBasis(
         Path(job.model),
-        sha256(Path(job.model).read_bytes()).hexdigest(),
+        sha256_of(Path(job.model)),
         _there(job.settings),
         job.segmentation or model.card.segmentation,
         job.channel,
@@ -74,9 +73,7 @@ def folder(
     said: list[str] = []
     events = predictor.predict_files(files, lambda: order_of(task), said.append)
     with closing(events):
-        for event in overall(events):
-            yield from _notices(said)
-            yield event
+        yield from with_notices(overall(events), said)
 
 
 def run(job: RemotePredictJob, task: Task) -> Generator[Event | None, None, None]:
@@ -90,7 +87,7 @@ def run(job: RemotePredictJob, task: Task) -> Generator[Event | None, None, None
     fields = _fields(image, job, model)
     asked = AskedPrediction(
         model=Path(job.model).name,
-        sha256=sha256(Path(job.model).read_bytes()).hexdigest(),
+        sha256=sha256_of(Path(job.model)),
         settings=_there(job.settings),
         segmentation=model.card.segmentation,
         kinds=("probabilities",) if model.card.outputs is None else (IMAGE,),
@@ -109,9 +106,8 @@ def run(job: RemotePredictJob, task: Task) -> Generator[Event | None, None, None
         going = RemoteJob(job.remote.replace(job=uuid4().hex), place)
         with closing(remote_events(going, bundle, order, said.append)) as events:
             try:
-                for event in _taken(events, job, fields, going, asked):
-                    yield from _notices(said)
-                    yield event
+                taken = _taken(events, job, fields, going, asked)
+                yield from with_notices(taken, said)
             except GeneratorExit:
                 gone.append(True)
                 raise
@@ -170,7 +166,7 @@ def _write(
     values = Field(result, 0, field.z if field.z is None else 0).read()
     if field.z is None and "z" not in axes:
         values = values[:, 0]
-    box = tuple(slice(0, n) for n in field.shape)
+    box = full_box(field.shape)
     there = "c" + ("zyx" if field.z is None and "z" in axes else "yx")
     at = field_index(axes, field.t, field.z, box)
     out[at] = values.transpose([there.index(a) for a in axes if a in there])
@@ -227,8 +223,3 @@ def _axes(job: RemotePredictJob) -> str:
 def _there(settings: Prediction) -> Prediction:
     """Leave out what people set for the device and the memory of this computer."""
     return settings.replace(device="auto", memory_gb=0.0)
-
-
-def _notices(said: list[str]) -> Iterator[Notice]:
-    while said:
-        yield Notice(said.pop(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from napari_unet.io.bundle import write_bundle
 from napari_unet.io.model_file import load_model
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable, Iterator
 
     from napari_unet.core.events import Event
     from napari_unet.core.jobs import RemoteTrainJob
@@ -29,7 +30,7 @@ def run(job: RemoteTrainJob, task: Task) -> Generator[Event | None, None, None]:
     remote = RemoteJob(job.remote, Path(job.output), Path(job.checkpoint))
     if job.resume:
         try:
-            yield from _with_notices(remote, None, task)
+            yield from _followed(remote, None, task)
         except RemoteError as error:
             if error.error != "NoJobError":
                 raise
@@ -39,23 +40,28 @@ def run(job: RemoteTrainJob, task: Task) -> Generator[Event | None, None, None]:
     try:
         start = load_model(job.start) if job.start else None
         yield from write_bundle(bundle, TrainingData(job).pairs, job.settings, start)
-        yield from _with_notices(remote, bundle, task)
+        yield from _followed(remote, bundle, task)
     finally:
         bundle.unlink(missing_ok=True)
 
 
-def _with_notices(
+def _followed(
     remote: RemoteJob, bundle: Path | None, task: Task
 ) -> Generator[Event | None, None, None]:
     said: list[str] = []
     events = remote_events(remote, bundle, lambda: order_of(task), said.append)
-    try:
-        for event in events:
-            while said:
-                yield Notice(said.pop(0))
-            yield event
-    finally:
-        events.close()
+    with closing(events):
+        yield from with_notices(events, said)
+
+
+def with_notices(
+    events: Iterable[Event | None], said: list[str]
+) -> Iterator[Event | None]:
+    """Pass events on, before each one what was said meanwhile."""
+    for event in events:
+        while said:
+            yield Notice(said.pop(0))
+        yield event
 
 
 def order_of(task: Task) -> Order:

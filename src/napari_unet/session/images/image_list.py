@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from psygnal import Signal
@@ -34,7 +34,7 @@ from napari_unet.session.images.layer_isolation import LayerIsolation
 from napari_unet.session.images.source_files import SourceFiles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from napari.components import ViewerModel
     from napari.layers import Labels, Layer
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from napari_unet.session.images.shared_arrays import SharedArrays
     from napari_unet.session.project.places_log import PlaneIndex
     from napari_unet.session.project.store import ProjectStore
+
+_Value = TypeVar("_Value")
 
 _ADVICE = "If that is wrong, remove the image and add it again with other axes."
 
@@ -226,6 +228,11 @@ class ImageList:
             if known in ids:
                 return self._store.project.image(known)
         return None
+
+    def of_current(self, by_id: Mapping[str, _Value]) -> _Value | None:
+        """Return what there is of the current image, by the ids of images."""
+        image = self.current
+        return None if image is None else by_id.get(image.id)
 
     def is_active(self, layer: Layer) -> bool:
         """Whether a layer is the one that napari's mouse and keys go to."""

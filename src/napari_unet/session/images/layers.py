@@ -209,9 +209,7 @@ def scale_of(image: Image, axes: str) -> dict[str, Any]:
 
     Nothing where no pixel size is known.
     """
-    known = image.known_um or ()
-    letters = image.spatial_axes[-len(known) :] if known else ""
-    sizes = dict(zip(letters, map(float, known), strict=True))
+    sizes = image.um_by_axis
     if not sizes:
         return {}
     return {

@@ -7,6 +7,8 @@ from weakref import ref
 
 import numpy as np
 
+from napari_unet.core.geometry.boxes import grown, within
+
 if TYPE_CHECKING:
     from napari.layers import Labels
     from numpy.typing import NDArray
@@ -44,10 +46,7 @@ def part_outlined(
     """
     if width < 1:
         return None
-    wide = tuple(
-        slice(max(s.start - width, 0), min(s.stop + width, n))
-        for s, n in zip(part, labels.shape, strict=True)
-    )
+    wide = grown(part, width, labels.shape)
     seen = labels[wide]
     edge = np.zeros(seen.shape, bool)
     for axis in (0, 1):
@@ -58,12 +57,9 @@ def part_outlined(
     for _ in range(width - 1):
         narrow = edge.copy()
         for axis in (0, 1):
-            grown, lines = np.moveaxis(edge, axis, 0), np.moveaxis(narrow, axis, 0)
-            grown[1:] |= lines[:-1]
-            grown[:-1] |= lines[1:]
-    inner = tuple(
-        slice(s.start - w.start, s.stop - w.start)
-        for s, w in zip(part, wide, strict=True)
-    )
+            edges, lines = np.moveaxis(edge, axis, 0), np.moveaxis(narrow, axis, 0)
+            edges[1:] |= lines[:-1]
+            edges[:-1] |= lines[1:]
+    inner = within(part, wide)
     outlines: NDArray[Any] = seen[inner] * edge[inner]
     return outlines

@@ -173,13 +173,10 @@ def _read(path: Path, data: object) -> FileMetadata:
         # pixels that are there already are not refused because a reader fails
         _log.exception("%s could not be read", path)
         return FileMetadata(problem=f"{path}: {error}")
-    # of a stack, y and x may be known without z
-    known = image.known_um or ()
-    letters = image.spatial_axes[-len(known) :] if known else ""
     return FileMetadata(
         image.axes,
         tuple(int(n) for n in image.data.shape),
-        tuple(zip(letters, map(float, known), strict=True)),
+        tuple(image.um_by_axis.items()),
         tuple(image.notes),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
-from napari_unet.core.geometry.boxes import centre, full_box, union
+from napari_unet.core.geometry.boxes import centre, full_box, holds
 from napari_unet.session.prediction.targets import Resampling, Target
 from napari_unet.session.training.preview import View, round_out
 
@@ -77,7 +77,7 @@ class Renewal:
         if results is None or view.place not in results.older():
             return
         written, done = self._views.get((view.image_id, view.place), (0.0, view))
-        if written == self._written and _holds(done, view):
+        if written == self._written and holds(done.region, view.region):
             return
         self._view, self._waiting = view, True
         pixels = self._images.share_frames(view.image_id, [view.place[0]])
@@ -167,8 +167,3 @@ class Renewal:
 
     def _on_scroll(self) -> None:
         self.changed.emit()
-
-
-def _holds(done: View, view: View) -> bool:
-    """Whether all that is in view now was brought up to date."""
-    return union(done.region, view.region) == done.region

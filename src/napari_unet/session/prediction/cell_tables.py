@@ -97,7 +97,7 @@ class CellTables(CellFollower):
 
     def row_at(self, table: Columns, position: tuple[float, ...]) -> int | None:
         """Return the row of the cell at a point of the world; None if there is none."""
-        results = self._of_current()
+        results = self._images.of_current(self._results)
         layer = results.cells_layer.layer if results is not None else None
         if results is None or layer is None or not table:
             return None
@@ -118,11 +118,7 @@ class CellTables(CellFollower):
             name = str(table["image"][row])
             ids = (i for i, known in self._names().items() if known == name)
             return next((self._results[i] for i in ids), None)
-        return self._of_current()
-
-    def _of_current(self) -> ResultLayers | None:
-        image = self._images.current
-        return None if image is None else self._results.get(image.id)
+        return self._images.of_current(self._results)
 
     def _names(self) -> dict[str, str]:
         """Return the names of the images, of which no two are the same."""

@@ -138,7 +138,6 @@ class PredictionControl:
 
         Parameters
         ----------
-        extent : {"slice", "view", "layer", "images"}
         **options
             Averaging and size of tiles, see `core.settings.Prediction`.
         """
@@ -280,8 +279,7 @@ class PredictionControl:
 
     def results_in_view(self) -> ResultLayers | None:
         """Return the latest results of the image in view, None if it has none."""
-        image = self._images.current
-        return self.results.get(image.id) if image is not None else None
+        return self._images.of_current(self.results)
 
     def cells_in_view(self) -> int | None:
         """Return how many cells the slice in view has; None if that is not known.

@@ -110,14 +110,12 @@ class Denoiser:
 
     def name_made(self) -> str:
         """Return the name of the last result of the image in view, empty if none."""
-        image = self._images.current
-        run = None if image is None else self._made.get(image.id)
+        run = self._images.of_current(self._made)
         return "" if run is None else f"{run.image.name} {run.what}"
 
     def save(self, path: str | Path) -> None:
         """Write the last result of the image in view: .tif, .ome.tif or .zarr."""
-        image = self._images.current
-        run = None if image is None else self._made.get(image.id)
+        run = self._images.of_current(self._made)
         if run is None or run.made is None:
             self.message.emit("error", "Nothing is made of this image: denoise it.")
             return

@@ -82,11 +82,14 @@ class StarterChoice:
 
     def chosen(self) -> Choice | None:
         """Return why the model was chosen for the image in view; None if it was not."""
-        return self._of_current() if self._models.automatic else None
+        if not self._models.automatic:
+            return None
+        return self._images.of_current(self._choices)
 
     def doubt(self) -> str:
         """Return why the model may not suit the image in view; empty if it may."""
-        choice, path = self._of_current(), self._models.selected
+        choice = self._images.of_current(self._choices)
+        path = self._models.selected
         starter = starter_of(path) if path is not None else None
         return (
             "" if choice is None or starter is None else choice.doubt_of(starter.name)
@@ -98,13 +101,9 @@ class StarterChoice:
         self._images.current_changed.disconnect(self._propose)
         self._models.selected_changed.disconnect(self._propose)
 
-    def _of_current(self) -> Choice | None:
-        image = self._images.current
-        return None if image is None else self._choices.get(image.id)
-
     def _propose(self, *_: object) -> None:
         """Select the model of the image in view."""
-        choice = self._of_current()
+        choice = self._images.of_current(self._choices)
         self._models.propose(None if choice is None else choice.name)
 
     def _submit(self, image_id: str, place: tuple[int, int]) -> None:

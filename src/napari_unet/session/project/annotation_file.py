@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 from functools import lru_cache
 from itertools import product
 from math import prod
@@ -311,6 +312,14 @@ def beside(path: Path) -> list[Path]:
         re.escape(path.stem) + r"\.(raw|places|[^.]+\.(pending|part)\.npy)"
     )
     return [file for file in path.parent.iterdir() if ours.fullmatch(file.name)]
+
+
+def delete_annotation(path: Path) -> None:
+    """Delete an annotation's file and those that belong to it, if that is possible."""
+    # Windows refuses while a file is open: it is deleted another time.
+    with suppress(OSError):
+        for file in beside(path):
+            file.unlink()
 
 
 def reference(path: Path, shape: tuple[int, ...]) -> ArrayReference:

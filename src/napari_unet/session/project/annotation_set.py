@@ -7,13 +7,12 @@ undo, and a worker that has it open reads on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from napari_unet.session.project.annotation_file import (
     AnnotationFile,
-    beside,
+    delete_annotation,
     plane_of,
 )
 
@@ -98,7 +97,7 @@ class AnnotationSet:
                 new.flush()
             except BaseException:
                 new.close()
-                _delete(new.path)
+                delete_annotation(new.path)
                 raise
             new.touched = {}
             return new
@@ -109,7 +108,7 @@ class AnnotationSet:
         """Delete a file that was prepared."""
         self._prepared.discard(prepared.path.name)
         prepared.close()
-        _delete(prepared.path)
+        delete_annotation(prepared.path)
 
     def bring_back(
         self,
@@ -165,7 +164,7 @@ class AnnotationSet:
 
         def delete() -> None:
             for path in superfluous:
-                _delete(path)
+                delete_annotation(path)
 
         return delete
 
@@ -202,10 +201,3 @@ def _all_planes(
         )
     for t, z in new.planes:
         yield (t, z), plane_of(planes, new.axes, t, z)
-
-
-def _delete(path: Path) -> None:
-    # Windows refuses while a file is open: it is deleted another time.
-    with suppress(OSError):
-        for file in beside(path):
-            file.unlink()

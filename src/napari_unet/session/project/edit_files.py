@@ -8,10 +8,12 @@ with its guarantees. One is there as soon as anything was edited in an image.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from napari_unet.session.project.annotation_file import AnnotationFile, beside
+from napari_unet.session.project.annotation_file import (
+    AnnotationFile,
+    delete_annotation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -58,10 +60,7 @@ class EditFiles:
         for path in self._folder.glob("edits-*.raw"):
             found = _NAME.fullmatch(path.name)
             if found is not None and found[1] not in image_ids:
-                # Windows refuses while a file is open: it is deleted another time
-                with suppress(OSError):
-                    for file_of in beside(path):
-                        file_of.unlink()
+                delete_annotation(path)
 
 
 def file_name(image_id: str, end: str = ".raw") -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.core.events import TileDone
-from napari_unet.core.geometry.boxes import centre, shape_of, union
+from napari_unet.core.geometry.boxes import centre, full_box, holds, shape_of
 from napari_unet.core.jobs import LIVE, PredictJob
 from napari_unet.session.images.layers import noted
 from napari_unet.session.prediction.results import LIVE_RUN, ResultLayers
@@ -56,9 +56,8 @@ class View:
         """Whether a preview of this view serves for the other one, too."""
         if (self.image_id, self.place) != (other.image_id, other.place):
             return False
-        inside = union(self.region, other.region) == self.region
         area, others = prod(shape_of(self.region)), prod(shape_of(other.region))
-        return inside and others >= _MUCH_LESS * area
+        return holds(self.region, other.region) and others >= _MUCH_LESS * area
 
 
 class LivePreview:
@@ -356,7 +355,7 @@ def round_out(box: Box, shape: tuple[int, ...]) -> Box:
         Inside the plane, never empty.
     """
     if prod(shape) <= _SMALL:
-        return tuple(slice(0, n) for n in shape)
+        return full_box(shape)
     rounded = []
     for part, n in zip(box, shape, strict=True):
         start = min(max(part.start, 0), n - 1) // _GRID * _GRID

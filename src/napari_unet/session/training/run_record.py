@@ -15,6 +15,7 @@ from napari_unet.io.model_file import (
     CHECKPOINT_SUFFIX,
     SUFFIX,
     checkpoint_of,
+    models_in,
     remove_members,
 )
 from napari_unet.io.names import file_stem
@@ -128,12 +129,8 @@ class RunRecord(Settings):
 
 def latest_model(folder: Path) -> Path | None:
     """Return the model that was written last in the folder of the runs."""
-    models = [
-        (path.stat().st_mtime, path)
-        for path in folder.glob(f"*{SUFFIX}")
-        if not path.name.endswith(CHECKPOINT_SUFFIX) and path.is_file()
-    ]
-    return max(models)[1] if models else None
+    models = models_in(folder)
+    return max(models, key=lambda path: (path.stat().st_mtime, path), default=None)
 
 
 def name_for_run(title: str, now: datetime, folder: Path) -> str:

@@ -15,7 +15,7 @@ from napari_unet.core.text import counted
 from napari_unet.core.training.methods import methods
 from napari_unet.io.atomic import atomic, move, remove_at_once
 from napari_unet.io.learnt_data import annotated_objects
-from napari_unet.io.model_file import CHECKPOINT_SUFFIX, SUFFIX, read_card
+from napari_unet.io.model_file import SUFFIX, models_in, read_card
 from napari_unet.io.names import is_portable
 from napari_unet.io.run_folder import copy_run
 from napari_unet.io.trained_run import read_run, run_folder_of, write_record
@@ -111,12 +111,8 @@ class RunList:
 
     def refresh(self) -> None:
         """Read the folder again; unchanged files are cached."""
-        found = []
-        for path in self._store.run_folder.glob(f"*{SUFFIX}"):
-            if path.is_file() and not path.name.endswith(CHECKPOINT_SUFFIX):
-                run = self._entry(path)
-                if run is not None:
-                    found.append(run)
+        every = map(self._entry, models_in(self._store.run_folder))
+        found = [run for run in every if run is not None]
         found.sort(key=lambda run: run.written, reverse=True)
         if found != list(self.entries):
             self.entries = tuple(found)
