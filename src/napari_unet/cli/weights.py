@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
                 spacing=mask.field_spacing(options.ndim),
             )
         )
-    axes = "".join(a for a in "tzyx" if a in mask.axes)
+    axes = mask.label_axes
     shape = tuple(mask.size(a) for a in axes)
     used = settings.model_dump() | {"labels": kind, "axes": options.axes}
     made = Provenance(file.name, content_stamp(options.labels), "", "", used)

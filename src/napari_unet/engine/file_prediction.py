@@ -312,7 +312,7 @@ class FilePredictor:
             if kind in kinds:
                 target = self.folder.ready_target(file, kind)
                 write(target, np.asarray(found.data), found.axes, spacing, made)
-        axes = "".join(a for a in "tzyx" if a in found.axes)
+        axes = found.label_axes
         factors = self.network.factors(image, self.settings)
         segmentation = self.network.for_image(self.segmentation, factors)
         ndim = self.card.architecture.ndim

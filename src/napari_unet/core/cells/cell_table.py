@@ -10,7 +10,12 @@ import numpy as np
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.instances import class_probabilities
 from napari_unet.core.cells.label_ids import distinct, positions
-from napari_unet.core.cells.measurements import CLASS_PROBABILITY, measure, stack
+from napari_unet.core.cells.measurements import (
+    CLASS_PROBABILITY,
+    measure,
+    stack,
+    stack_by_label,
+)
 from napari_unet.core.cells.objects import ObjectClass, Objects
 from napari_unet.core.cells.whole_cells import whole_cells
 from napari_unet.core.images.image import Field, Image
@@ -83,9 +88,7 @@ def cell_table(
             else:
                 rows.append(_named(ids, field.t, known))
             yield None
-        table = stack(rows)
-        order = np.argsort(table["label"], kind="stable")
-        tables.append({name: column[order] for name, column in table.items()})
+        tables.append(stack_by_label(rows))
     table = stack(tables)
     if parents is None:
         return table

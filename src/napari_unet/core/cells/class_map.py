@@ -74,8 +74,8 @@ def class_map(
     for field, shown in rows:
         at = field.t, slice(None) if field.z is None else field.z
         classes[at] = field_classes(field, shown, settings, cell_classes)
-    axes = [a for a in "tzyx" if a in probabilities.axes]
-    return classes.reshape([probabilities.size(a) for a in axes])
+    shape = [probabilities.size(a) for a in probabilities.label_axes]
+    return classes.reshape(shape)
 
 
 def field_classes(

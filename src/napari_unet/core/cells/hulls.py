@@ -27,7 +27,7 @@ def hull_sizes(cells: NDArray[np.integer]) -> NDArray[np.int64]:
     right = np.full(int(begins[-1]), -1)
     _ends(cells, top, begins, left, right)
     sizes = np.zeros(count, np.int64)
-    _count(top, begins, left, right, sizes)
+    _count(begins, left, right, sizes)
     return sizes
 
 
@@ -64,7 +64,6 @@ def _ends(
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _count(
-    top: NDArray[np.int64],
     begins: NDArray[np.int64],
     left: NDArray[np.int64],
     right: NDArray[np.int64],

@@ -127,7 +127,7 @@ def segment_image(
             min_iou = settings.link_iou if settings.link_z == "overlap" else None
             clear_border = settings.clear_border
             frame[...] = link_slices(frame, min_iou, clear_border=clear_border)
-    axes = "".join(a for a in "tzyx" if a in image.axes)
+    axes = image.label_axes
     cells = cells.reshape([image.size(a) for a in axes])
     if settings.track and image.size("t") > 1:
         tracks = track_cells(Image(cells, axes, image.known_um), settings)

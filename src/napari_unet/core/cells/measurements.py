@@ -92,6 +92,13 @@ def stack(tables: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([rows[name] for rows in tables]) for name in tables[0]}
 
 
+def stack_by_label(tables: Sequence[Columns]) -> Columns:
+    """Concatenate tables of the same columns; rows come in the order of their ids."""
+    table = stack(tables)
+    order = np.argsort(table["label"], kind="stable")
+    return {name: column[order] for name, column in table.items()}
+
+
 def _check(
     cells: NDArray[np.integer],
     field: NDArray[Any] | None,

@@ -12,7 +12,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import cell_classes
 from napari_unet.core.cells.label_ids import distinct, numbered
-from napari_unet.core.cells.measurements import stack
+from napari_unet.core.cells.measurements import stack, stack_by_label
 from napari_unet.core.cells.whole_cells import whole_cells
 from napari_unet.core.images.image import Field
 from napari_unet.core.text import printable
@@ -80,9 +80,7 @@ def cell_points(
             likely = Field(probabilities, field.t, field.z).read(box)[list(kinds)]
             rows.append(_points(ids, likely, names, box, field))
             yield None
-        table = stack(rows)
-        order = np.argsort(table["label"], kind="stable")
-        tables.append({name: column[order] for name, column in table.items()})
+        tables.append(stack_by_label(rows))
     points = stack(tables)
     known = (image.known_um or ())[-ndim:]
     for letter, step in zip("zyx"[3 - len(known) :], known, strict=True):

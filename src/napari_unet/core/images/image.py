@@ -105,6 +105,11 @@ class Image:
         return "".join(a for a in "zyx" if a in self.axes)
 
     @property
+    def label_axes(self) -> str:
+        """The axes of labels of the image: t, z, y, x in this order, if it has them."""
+        return "".join(a for a in "tzyx" if a in self.axes)
+
+    @property
     def known_um(self) -> tuple[float, ...] | None:
         """Pixel size in micrometres along ([z,] y, x), or along y and x if z's is not.
 

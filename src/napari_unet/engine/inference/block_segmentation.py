@@ -81,7 +81,7 @@ class BlockSegmentation:
         self._spacing = image.field_spacing(ndim)
         self._blocks = self.sizes.segmented(image.field_shape(ndim), self._spacing)
         self._grid = Grid(self._blocks)
-        self._axes = "".join(a for a in "tzyx" if a in image.axes)
+        self._axes = image.label_axes
         self._shape = [image.size(a) for a in self._axes]
         self._boxes = cut(self._fields[0].shape, _COPIED[-ndim:], unit=CHUNK)
         # with pixels of one cell between them there are fewer others than this

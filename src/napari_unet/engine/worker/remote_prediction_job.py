@@ -122,7 +122,8 @@ def _taken(
 ) -> Iterator[Event | None]:
     """Write what comes into the arrays of a job."""
     names = {row.name: k for k, row in enumerate(asked.files)}
-    out, axes = job.probabilities.open(writable=True), _axes(job)
+    out = job.probabilities.open(writable=True)
+    axes = "c" + job.image.open().axes.replace("c", "")
     finished, done = None, 0
     seconds = 0.0
     with TemporaryDirectory(dir=going.output) as place:
@@ -214,10 +215,6 @@ class _Read:
 
     def __getitem__(self, key: Any) -> Any:
         return self.field.read()[key]
-
-
-def _axes(job: RemotePredictJob) -> str:
-    return "c" + job.image.open().axes.replace("c", "")
 
 
 def _there(settings: Prediction) -> Prediction:

@@ -189,7 +189,7 @@ def _write_image(
     import zarr
 
     labels = objects.labels
-    axes = "".join(a for a in "tzyx" if a in labels.axes)
+    axes = labels.label_axes
     shapes = _shapes(axes, [labels.size(a) for a in axes])
     image = describe(axes, labels.known_um, name.split(".")[0], len(shapes))
     told = _told(objects, ids.tolist())

@@ -67,7 +67,7 @@ class CellEditor:
 
     def __init__(self, session: Session, prediction: PredictionControl) -> None:
         viewer, store, annotating = session.viewer, session.store, session.annotating
-        self._viewer, self._store, self._images = viewer, store, session.images
+        self._viewer, self._images = viewer, session.images
         self._post, self.message = session.post, session.message
         self._annotating, self._prediction = annotating, prediction
         self.predicted = PredictionEdits(
