@@ -90,6 +90,17 @@ def reason(error: Exception) -> str:
     return shown(lines[0], _LONGEST_REASON).rstrip(".")
 
 
+def unreadable(path: object, error: OSError) -> OSError:
+    """Return the error of a file that the system does not let be read, as a sentence.
+
+    It keeps the number of the system's error.
+    """
+    why = error.strerror or reason(error)
+    in_words = OSError(f"{printable(path)}: cannot be read, {why}.")
+    in_words.errno = error.errno
+    return in_words
+
+
 def sentence(error: Exception) -> str:
     """Return what an error says; what the system says in words and numbers as one."""
     if not isinstance(error, OSError) or error.strerror is None:

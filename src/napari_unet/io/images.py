@@ -21,7 +21,7 @@ import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.images.image import LARGEST, ImageFile
-from napari_unet.core.text import encodable, printable, reason
+from napari_unet.core.text import encodable, printable, reason, unreadable
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
 from napari_unet.io.pixels import SeveralImagesError
@@ -85,9 +85,7 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise OSError(
-                f"{printable(path)}: cannot be read, {error.strerror or error}."
-            ) from error
+            raise unreadable(path, error) from error
     if not found:
         raise FileNotFoundError("no image is named: the list of paths is empty.")
     return ome_sets.first_of_each_set(list(found))
@@ -305,7 +303,7 @@ def _check_readable(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise FileNotFoundError(f"{shown}: there is no such file.") from None
     except OSError as error:
-        raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
+        raise unreadable(path, error) from error
     if _is_folder(path):
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
     if not (path.is_file() or path.is_dir()):  # reading a pipe would block
@@ -322,7 +320,7 @@ def _decode(given: Path) -> Pixels:
     try:
         path, number = split_number(given)
     except OSError as error:
-        raise OSError(f"{shown}: cannot be read, {error.strerror}.") from error
+        raise unreadable(given, error) from error
     _check_readable(path)
     try:
         before = _state(path)
@@ -344,9 +342,7 @@ def _decode(given: Path) -> Pixels:
     except SeveralImagesError as error:
         raise SeveralImagesError(f"{shown}: {error}.", error.titles) from error
     except OSError as error:
-        raise OSError(
-            f"{shown}: cannot be read, {error.strerror or reason(error)}."
-        ) from error
+        raise unreadable(given, error) from error
     # A damaged file may raise anything in its decoder.
     except Exception as error:
         raise ValueError(

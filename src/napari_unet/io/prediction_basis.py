@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import encodable
+from napari_unet.core.text import encodable, unreadable
 from napari_unet.io.names import split_number
 from napari_unet.io.provenance import Provenance, content_stamp
 from napari_unet.io.remote import absolute
@@ -56,8 +56,7 @@ class PredictionBasis:
         try:
             stamp = content_stamp(file)
         except OSError as error:
-            reason = error.strerror or error
-            raise OSError(f"{file}: cannot be read, {reason}.") from error
+            raise unreadable(file, error) from error
         name = split_number(file)[0].name
         return Provenance(name, stamp, model=self.model.name, **self.makes(axes))
 

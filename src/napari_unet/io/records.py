@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import from_json
 
-from napari_unet.core.text import shown
+from napari_unet.core.text import shown, unreadable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,9 +86,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise
     except OSError as error:
-        explained = OSError(f"{path}: cannot be read, {error.strerror or error}.")
-        explained.errno = error.errno
-        raise explained from error
+        raise unreadable(path, error) from error
     if len(text) > _LARGEST:
         raise ValueError(
             f"{path}: is damaged, it has more than {_LARGEST // 2**20} MiB."

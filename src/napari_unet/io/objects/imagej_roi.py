@@ -18,7 +18,14 @@ import numpy as np
 from napari_unet.core.cells.measurements import CLASS_PROBABILITY
 from napari_unet.core.cells.objects import HIGHEST_ID, ObjectClass
 from napari_unet.core.cells.outlines import ellipse, trace
-from napari_unet.core.text import counted, listed, printable, reason, shown
+from napari_unet.core.text import (
+    counted,
+    listed,
+    printable,
+    reason,
+    shown,
+    unreadable,
+)
 from napari_unet.io.atomic import atomic
 from napari_unet.io.images import TIFF, read_image
 from napari_unet.io.names import file_stem
@@ -255,7 +262,7 @@ def _files(path: Path) -> list[tuple[str, bytes]]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{what}: there is no such file.") from None
     except OSError as error:
-        raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
+        raise unreadable(path, error) from error
     except MemoryError:
         raise
     # a damaged zip file may raise anything in its reader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.core.text import printable
+from napari_unet.core.text import printable, unreadable
 from napari_unet.io.records import parse
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def load(path: Path) -> Any:
     except FileNotFoundError:
         raise FileNotFoundError(f"{what}: there is no such file.") from None
     except OSError as error:
-        raise OSError(f"{what}: cannot be read, {error.strerror or error}.") from error
+        raise unreadable(path, error) from error
     if len(text) > _LARGEST:
         raise ValueError(
             f"{what}: is larger than the {_LARGEST // 2**20} MiB of JSON that are read."
