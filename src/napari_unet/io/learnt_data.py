@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +119,7 @@ class _Labels:
 
     def __init__(self, folder: Path, record: TrainedRun) -> None:
         self._folder, self._classes = folder, record.card.classes
-        self._counts: dict[int, int] = {}
-        for row in record.fields:
-            self._counts[row.image] = self._counts.get(row.image, 0) + 1
+        self._counts = Counter(row.image for row in record.fields)
         self._open: dict[int, Iterator[NDArray[np.integer]]] = {}
 
     def next(self, field: ImageField, row: LearntField) -> Annotation:

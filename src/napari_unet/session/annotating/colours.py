@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from colorsys import hsv_to_rgb, rgb_to_hsv
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UNKNOWN
 from napari_unet.core.cells.label_colours import rgba
 from napari_unet.core.cells.neighbour_colours import GAP, NeighbourColours, neighbours
+from napari_unet.core.geometry.boxes import grown, shape_of
 from napari_unet.io.project_record import BACKGROUND_COLOUR
 from napari_unet.session.annotating.label_range import values_in, values_in_file
 from napari_unet.session.project.places_log import HIGHEST_ID
@@ -147,11 +149,9 @@ class LayerColours:
             self.renew()
 
     def _look_for_neighbours(self, edit: Edit) -> None:
-        y, x = edit.box
-        area = (y.stop - y.start) * (x.stop - x.start)
-        if area <= _AT_ONCE:
-            around = tuple(slice(max(s.start - 4, 0), s.stop + 4) for s in edit.box)
+        if prod(shape_of(edit.box)) <= _AT_ONCE:
             plane = self._file.plane(edit.t, edit.z)
+            around = grown(edit.box, GAP + 1, plane.shape)
             pairs = neighbours(plane[around], FIRST_OBJECT)
             if not (self._shades.of(pairs[:, 0]) == self._shades.of(pairs[:, 1])).any():
                 return

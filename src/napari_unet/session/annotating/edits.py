@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from napari_unet.core.geometry.boxes import axis_sizes
+from napari_unet.core.geometry.boxes import axis_sizes, shape_of
 from napari_unet.session.annotating.changed_regions import (
     ChangedRegions,
     boxes_of_stroke,
@@ -160,7 +160,7 @@ class EditStream:
             return
         end = perf_counter() + _TICK_S
         shown = self._regions.in_view()
-        if all(part.stop - part.start == 1 for part in shown[:2]):
+        if shape_of(shown[:2]) == (1, 1):
             self._compare_box(shown)
         # Undo may change planes out of view, but only where something was edited.
         elsewhere = (box for boxes in reversed(self._history) for box in boxes)

@@ -64,9 +64,8 @@ class Run:
         """A description in one line."""
         card, record = self.card, self.record
         score = card.score.words if card.score else "not judged"
-        parts = [score, counted(len(card.images), "slice")]
-        if card.architecture.ndim == 3:
-            parts[1] = counted(len(card.images), "volume")
+        field = "slice" if card.architecture.ndim == 2 else "volume"
+        parts = [score, counted(len(card.images), field)]
         if record is not None:
             parts.append(f"{record.seconds / 60:.1f} min")
         if card.parent:
