@@ -61,10 +61,8 @@ def follow_files(
 class Batch:
     """Shows the progress of predicting several files and collects a report.
 
-    Attributes
-    ----------
-    rows : list of dict
-        Result of each file, as JSON can hold it; with cells if they are counted.
+    `rows` has the result of each file, as JSON can hold it; with cells if they are
+    counted.
     """
 
     def __init__(self, line: ProgressLine, *, cells: bool) -> None:

@@ -109,10 +109,7 @@ def check_prediction(image: Image, saved_kind: str | None, truth: Kind | None) -
 class Predictions:
     """Predictions of one kind, page by page: planes, or volumes if `ndim` is 3.
 
-    Attributes
-    ----------
-    of_cells : bool
-        Whether they are outlines, which are of cells.
+    `of_cells` is whether they are outlines, which are of cells.
     """
 
     def __init__(

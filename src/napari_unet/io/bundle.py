@@ -123,13 +123,8 @@ def write_bundle(
 ) -> Iterator[None]:
     """Write a bundle, plane by plane; with None after each.
 
-    Parameters
-    ----------
-    pairs : callable
-        Takes 2 or 3, and returns planes or volumes with their annotation, as of
-        `Course`.
-    start : Model, optional
-        Model to start from.
+    `pairs` takes 2 or 3, and returns planes or volumes with their annotation, as of
+    `Course`.
 
     Raises
     ------

@@ -17,12 +17,8 @@ _MOST = 20
 class ComputePlace:
     """The chosen computer; empty for this one.
 
-    Attributes
-    ----------
-    where : str
-        As for ssh, with the program's path behind a colon if it is needed.
-    queue : str
-        Job queue of that computer, such as slurm; empty for none.
+    `where` is as for ssh, with the program's path behind a colon if it is needed;
+    `queue` a job queue of that computer, such as slurm, empty for none.
     """
 
     changed = Signal()

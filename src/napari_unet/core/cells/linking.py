@@ -72,12 +72,7 @@ class Overlaps(NamedTuple):
 class SliceLinker:
     """Links slice after slice, by the sizes of their cells and their overlaps.
 
-    Parameters are those of `link_slices`.
-
-    Attributes
-    ----------
-    last : int
-        Highest id assigned so far.
+    Parameters are those of `link_slices`; `last` is the highest id assigned so far.
     """
 
     def __init__(

@@ -100,10 +100,8 @@ class NeighbourColours:
     def separate(self, pairs: NDArray[np.int64]) -> bool:
         """Give neighbours different colours; return whether any changed.
 
-        Parameters
-        ----------
-        pairs : ndarray of int, shape (number, 2)
-            All pairs of a plane: a changed id must differ from all its neighbours.
+        `pairs`, shape (number, 2), are all of a plane: a changed id must differ from
+        all its neighbours.
         """
         same = self.of(pairs[:, 0]) == self.of(pairs[:, 1])
         if not same.any():

@@ -70,10 +70,7 @@ def connected(
 ) -> Iterator[Client]:
     """Begin workers, or reach those there are; what was begun ends with the block.
 
-    Parameters
-    ----------
-    options : mapping, optional
-        Keywords of the class of Dask that begins the workers.
+    `options` are keywords of the class of Dask that begins the workers.
 
     Raises
     ------

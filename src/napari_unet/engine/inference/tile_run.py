@@ -51,8 +51,6 @@ class TileRun:
 
     Parameters
     ----------
-    scale : GreyScale
-        Normalisation of the field.
     output : tuple of int, optional
         Output size of the tiles; chosen by the free memory if not given.
     region : tuple of slice, optional

@@ -32,10 +32,8 @@ _LINE = 5
 class BlindSpotSampler(ImageSampler):
     """Draws patches of images that are to become themselves.
 
-    Parameters
-    ----------
-    line : {"none", "x", "y"}
-        Axis along which noise is alike: there a line around each spot is hidden.
+    `line` is the axis, x or y, along which noise is alike, or none: a line around each
+    spot is hidden there.
     """
 
     def __init__(

@@ -85,8 +85,6 @@ def fit(
 
     Parameters
     ----------
-    network : Network
-        Of the model.
     parts : sequence of HeldOut
         To look at; a `ValidationTile` comes after each tile.
     annotations : sequence of Annotation

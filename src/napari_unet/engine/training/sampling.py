@@ -70,10 +70,7 @@ class Sampler:
         Whether all objects are as likely, small ones too, as they count alike in what
         people count; else all their pixels are.
 
-    Attributes
-    ----------
-    team : Alone
-        Who shares the batches out: of each only the own part is drawn.
+    `team` shares the batches out: of each only the own part is drawn.
     """
 
     _batch: Callable[..., Patches] = Batch

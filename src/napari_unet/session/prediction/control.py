@@ -136,10 +136,7 @@ class PredictionControl:
     def predict(self, extent: Extent, **options: Any) -> bool:
         """Begin to predict; False if that is impossible, for the reason in a `message`.
 
-        Parameters
-        ----------
-        **options
-            Averaging and size of tiles, see `core.settings.Prediction`.
+        `options` are averaging and size of tiles, see `core.settings.Prediction`.
         """
         try:
             settings = self._session.preferences.prediction(**options)

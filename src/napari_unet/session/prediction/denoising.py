@@ -64,12 +64,8 @@ class Denoiser:
     A model that makes images is used without training. The layer can be annotated and
     predicted like any other.
 
-    Attributes
-    ----------
-    progress : float
-        Share of the run that is done, 0 to 1.
-    status : str
-        The current or last work, in a few words.
+    `progress` is the share of the run that is done, 0 to 1; `status` the current or
+    last work, in a few words.
     """
 
     changed = Signal()

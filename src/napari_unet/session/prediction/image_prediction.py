@@ -54,12 +54,8 @@ class ImageRun:
 class ImagePrediction:
     """Predicts open images; if one fails, the others are predicted nevertheless.
 
-    Attributes
-    ----------
-    status : str
-        The current or last work, in a few words.
-    share : float
-        Share of all images that is done, 0 to 1.
+    `status` is the current or last work, in a few words; `share` that of all images
+    that is done, 0 to 1.
     """
 
     changed = Signal()

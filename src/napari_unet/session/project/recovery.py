@@ -110,12 +110,8 @@ def find_projects(
 ) -> list[FoundProject]:
     """Find the projects that hold an image and any annotation, latest first.
 
-    Parameters
-    ----------
-    root : Path
-        Folder of projects.
-    warn : callable
-        Called with a sentence about each project that cannot be read, which is skipped.
+    `warn` is called with a sentence about each project that cannot be read, which is
+    skipped.
     """
     found = []
     for file in root.glob(f"*/{FILE_NAME}"):

@@ -37,22 +37,9 @@ _COUNTING = 0.1
 class TrainingControl:
     """Starts, watches and ends training runs.
 
-    Attributes
-    ----------
-    training_data : TrainingData
-        What is annotated in the ticked images.
-    plan : TrainingPlan
-        What `start` does.
-    offers : NetworkOffers
-        The networks to choose from.
-    automatic : Automatic
-        Plans the next run where its settings are to be planned.
-    run : ActiveRun or None
-        The one in training, or the last.
-    progress : RunProgress
-        Of `run`; empty before the first.
-    place : ComputePlace
-        Where the next run trains.
+    `plan` is what `start` does, `automatic` plans settings that are to be planned, and
+    `place` is where the next run trains. `run` is the one in training, or the last;
+    `progress` is that of `run`, empty before the first.
     """
 
     changed = Signal()
