@@ -60,12 +60,8 @@ class LossPlot(QWidget):
     ) -> None:
         """Show how training goes.
 
-        Parameters
-        ----------
-        curve : sequence of (step, seconds, loss)
-            In the order of steps; empty to begin anew.
-        scores : sequence of (step, iou, loss)
-            Of held-out annotation, in the order of steps.
+        `curve` is of (step, seconds, loss), and empty to begin anew; `scores`, of
+        held-out annotation, of (step, iou, loss); both in the order of steps.
         """
         self._curve = np.asarray(curve, float).reshape(-1, 3)
         self._scores = np.asarray(scores, float).reshape(-1, 3)

@@ -54,13 +54,9 @@ _NOTE = "The last complete run; each result tells itself what it was made from."
 class PredictionFolder:
     """A folder with a subfolder for each kind of output, and one for unfinished ones.
 
-    Parameters
-    ----------
-    kinds : tuple of str
-        Requested ones of `KINDS` and `OF_CELLS`; `IMAGE` for a network that makes
-        images.
-    ways_out : str
-        What the user can do if something else is in the way.
+    `kinds` are the requested ones of `KINDS` and `OF_CELLS`, or `IMAGE` for a network
+    that makes images; `ways_out` is what the user can do if something else is in the
+    way.
     """
 
     def __init__(

@@ -43,12 +43,8 @@ _FILES = re.compile(rb"\b(?:save|load|load_tensor|from_file)\b")
 class OpaqueNetwork(nn.Module):
     """A network that runs as it is, with scores as all others have them.
 
-    Parameters
-    ----------
-    run : callable
-        From a window, float32 (1, channels, [z,] y, x), to what the network gives.
-    images : bool
-        It makes images, not classes.
+    `run` leads from a window, float32 (1, channels, [z,] y, x), to what the network
+    gives: classes, or `images`.
     """
 
     def __init__(self, architecture: Opaque, run: Run, *, images: bool) -> None:

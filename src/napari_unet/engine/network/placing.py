@@ -32,12 +32,8 @@ _WIDE = 32
 def settle(module: LayeredNetwork, *, learns: str | None = None) -> None:
     """Lay the weights of a network out as its device computes fast and right.
 
-    Parameters
-    ----------
-    module : LayeredNetwork
-        On its device.
-    learns : {"fp32", "bf16", "fp16"}, optional
-        The precision that it learns in; None if it only predicts.
+    `learns` is the precision that it learns in ("fp32", "bf16" or "fp16"), None if it
+    only predicts.
 
     Raises
     ------

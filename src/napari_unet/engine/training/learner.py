@@ -108,12 +108,8 @@ class Learner:
 
     ValueError if the model cannot learn, see `ModelCard.refusal_of_corrections`.
 
-    Parameters
-    ----------
-    model : Model
-        Stays as it is.
-    seconds : float
-        After so long no more steps are taken for one correction.
+    The model stays as it is. After so many `seconds` no more steps are taken for one
+    correction.
     """
 
     def __init__(

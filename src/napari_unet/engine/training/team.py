@@ -189,12 +189,7 @@ class Team(Alone):
 def joined(member: Member | None, device: str) -> Iterator[tuple[Alone, str]]:
     """Join the processes that torchrun started; yield the team and the own device.
 
-    Parameters
-    ----------
-    member : Member or None
-        Which of them this is; None if it is alone.
-    device : str
-        As for `train`.
+    `member` is which of them this is, None if it is alone; `device` is as for `train`.
 
     Raises
     ------

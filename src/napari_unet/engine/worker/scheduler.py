@@ -46,13 +46,8 @@ class Scheduler:
 
     An error ends its job, never the worker.
 
-    Parameters
-    ----------
-    start : callable
-        Makes the generator of a job; it yields events, or None as a mere point where
-        another job can take its turn.
-    clock : callable, optional
-        Returns the time, in seconds.
+    `start` makes the generator of a job, which yields events, or None as a mere point
+    where another job can take its turn; `clock` returns the time, in seconds.
     """
 
     def __init__(

@@ -116,13 +116,9 @@ class ImageList:
 
         ValueError if they do not fit together, or are no images.
 
-        Parameters
-        ----------
-        axes : str, optional
-            A letter for each axis of a layer's data; unless given, the axes that the
-            layer or its file names, or else a guess.
-        level : int
-            Of a multiscale image, 0 the finest.
+        `axes` has a letter for each axis of a layer's data; unless given, they are
+        those that the layer or its file names, or else a guess. `level` is that of a
+        multiscale image, 0 the finest.
         """
         found = self._interpreted(layers, axes, level)
         if any(self.id_of(layer) for layer in layers):

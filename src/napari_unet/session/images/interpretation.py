@@ -164,12 +164,8 @@ def in_words(
 ) -> str:
     """Describe the kind of image.
 
-    Parameters
-    ----------
-    axes, shape
-        A letter and a length for each axis.
-    spacing : tuple of float or None
-        In micrometres, as in `Interpretation`.
+    `axes` and `shape` have a letter and a length for each axis; `spacing` is in
+    micrometres, as in `Interpretation`.
     """
     sizes = axis_sizes(axes, shape)
     parts = []

@@ -58,14 +58,8 @@ _UNNAMED = re.compile(r"(axis )?-?\d+|")
 def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str, Any]:
     """Return the metadata by which a layer is found by its role.
 
-    Parameters
-    ----------
-    role : str
-        Such as "annotation" or "weights".
-    source : str
-        Id of the image in the project.
-    run : str
-        What made it, such as a model's name.
+    `role` is such as "annotation" or "weights", `source` the id of the image in the
+    project, and `run` what made it, such as a model's name.
     """
     return {METADATA_KEY: {"role": role, "source": source, "run": run, **extras}}
 

@@ -60,12 +60,8 @@ class SharedArrays:
     ) -> Future:
         """Copy the planes that are not in the scratch file yet.
 
-        Parameters
-        ----------
-        axes : str
-            A letter for each of its axes.
-        places : sequence of (t, z), optional
-            Planes, or volumes where z is None; everything unless given.
+        `axes` has a letter for each axis of the array; `places` are planes, or volumes
+        where z is None, everything unless given.
 
         Returns
         -------

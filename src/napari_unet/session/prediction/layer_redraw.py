@@ -23,12 +23,8 @@ _REST = 5.0
 class LayerRedraw:
     """Draws the layers of one array after some of its pixels changed.
 
-    Parameters
-    ----------
-    layers : callable
-        Returns the visible layers that show the array.
-    in_view : callable
-        Returns those of some planes or volumes of a layer that the viewer shows.
+    `layers` returns the visible layers that show the array, `in_view` those of some
+    planes or volumes of a layer that the viewer shows.
     """
 
     def __init__(

@@ -82,12 +82,8 @@ def default_root() -> Path:
 def fingerprint(array: ArrayLike, axes: str) -> str:
     """Return a text that is equal for equal images: shape, dtype and some pixels.
 
-    Parameters
-    ----------
-    array : array-like
-        Numpy, dask or zarr; at most 15 blocks of 64 x 64 pixels are read.
-    axes : str
-        A letter out of t, c, z, y, x for each axis.
+    Of the array, numpy, dask or zarr, at most 15 blocks of 64 x 64 pixels are read;
+    `axes` has a letter out of t, c, z, y, x for each axis.
     """
     dtype = np.dtype(array.dtype)
     plain = dtype.newbyteorder("<")
