@@ -41,14 +41,9 @@ def add_settings(
 ) -> None:
     """Add an option for each simple field of a settings model.
 
-    Parameters
-    ----------
-    names : iterable of str, optional
-        Only these fields; all that hold a single value by default.
-    prefix : str
-        Put before the names of the options.
-    defaults : Settings, optional
-        Where the help takes the defaults from, if not from the model.
+    Only the fields of `names`, by default all that hold a single value; `prefix` is put
+    before their names. The help takes the defaults from `defaults`, if not from the
+    model.
     """
     for name, field in model.model_fields.items():
         if names is None or name in names:

@@ -39,14 +39,8 @@ def choose_starter(
 ) -> Iterator[Event | None]:
     """Choose the starter for an image; the last event is a `StarterChosen`.
 
-    Parameters
-    ----------
-    load : callable
-        Returns the network and the card of a model file.
-    place : (t, z), optional
-        Plane that is looked at; the middle one by default.
-    focus : (y, x), optional
-        Pixel around which it is looked at; the middle by default.
+    `load` returns the network and the card of a model file. What is looked at is the
+    plane `place` (t, z), around the pixel `focus` (y, x); the middle unless given.
 
     Raises
     ------

@@ -58,14 +58,9 @@ class Workspace:
 
     The docks are views of it; it lives as long as the viewer, whichever docks are open.
 
-    Parameters
-    ----------
-    viewer : ViewerModel
-        The viewer itself, not the proxy that napari gives to plugins.
-    post : callable
-        Runs a function soon in the main thread; called from any thread.
-    root : Path, optional
-        Folder of all projects; in the user's data folder by default.
+    `viewer` is the viewer itself, not the proxy that napari gives to plugins; `post`
+    runs a function soon in the main thread, called from any thread; `root` is the
+    folder of all projects, by default in the user's data folder.
     """
 
     message = Signal(str, str)

@@ -52,14 +52,9 @@ if TYPE_CHECKING:
 class Contest:
     """Recipes to try, and the held-out parts that decide.
 
-    Attributes
-    ----------
-    candidates : tuple of Training
-        The planner's own choice first; known when it is prepared.
-    parts : tuple of Part
-        Held out by all of them.
-    refused : dict of str to str
-        Why some could not be trained, by their names.
+    `candidates` are known when it is prepared, the planner's own choice first; all of
+    them hold out the `parts`. `refused` says why some could not be trained, by their
+    names.
     """
 
     def __init__(

@@ -80,14 +80,8 @@ def interpret(
     ValueError if the layer has less than 2 or more than 5 axes, which its file does not
     explain.
 
-    Parameters
-    ----------
-    file : FileMetadata
-        What its file says.
-    axes : str, optional
-        The user's choice.
-    level : int
-        Of a multiscale layer.
+    `file` is what its file says, `axes` the user's choice, `level` that of a multiscale
+    layer.
     """
     match = _match(layer, file)
     from_file = "" if match is None else match.axes

@@ -21,14 +21,8 @@ class ResultFiles(dict[ResultKind, ArrayReference]):
 
     OSError if the disk is full; then no file stays.
 
-    Parameters
-    ----------
-    scratch : Path
-        Folder for the files.
-    shape : tuple of int
-        Of the image without its channels.
-    classes : int
-        Number of classes, with the background: "probability" has one array for each.
+    They are in the folder `scratch`. `shape` is that of the image without its channels;
+    `classes` counts the background, too: "probability" has one array for each.
     """
 
     def __init__(self, scratch: Path, shape: tuple[int, ...], classes: int) -> None:

@@ -57,18 +57,10 @@ class ResultLayers:
     called `claim` last. Other layers are made and removed on request. A layer that the
     user deletes is not made again until it is claimed or requested.
 
-    Parameters
-    ----------
-    image_layer : Layer
-        Layer of the image: the others stand where it does.
-    classes : tuple of ClassInfo
-        Foreground classes; with their colours if they are `ProjectClass`.
-    scratch : Path
-        As of `ResultFiles`.
-    run : str
-        What made the results: a model, or `LIVE_RUN`, which finds no cells.
-    label : str
-        In the layers' names, where results of another run are there.
+    They stand where the layer of the image does. `classes` are in the foreground, with
+    their colours if they are `ProjectClass`; `scratch` is as of `ResultFiles`. `run` is
+    what made the results: a model, or `LIVE_RUN`, which finds no cells; `label` is in
+    the layers' names, where results of another run are there.
     """
 
     def __init__(

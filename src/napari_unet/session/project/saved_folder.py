@@ -49,14 +49,8 @@ def save_folder(
     ValueError if another project, or one that is being worked on, is in the folder;
     OSError if it cannot be written.
 
-    Parameters
-    ----------
-    folder : Path
-        Made if missing.
-    source : Path
-        Folder of the working copy, with its models.
-    files, edits : mapping of str to AnnotationFile
-        Annotations, and edits of predicted cells, by the image's id.
+    The folder is made if missing; `source` is that of the working copy, with its
+    models. By the image's id, `files` are annotations, and `edits` of predicted cells.
     """
     if (folder / FILE_NAME).exists():
         there = ProjectFile.read(folder)

@@ -120,14 +120,8 @@ class LivePreview:
 
         The layer is created now, as napari takes a moment for it.
 
-        Parameters
-        ----------
-        classes : tuple of ClassInfo
-            Foreground classes of the network.
-        channels : int
-            Images with another number are not previewed.
-        trained : bool
-            Whether the weights are worth a look already.
+        `classes` are in the foreground; images with another number of `channels` are
+        not previewed; `trained` is whether the weights are worth a look already.
         """
         self._cancel()
         if classes != self._classes:

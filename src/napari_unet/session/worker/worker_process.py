@@ -98,14 +98,8 @@ class WorkerProcess:
 
     OSError if the system starts no process.
 
-    Parameters
-    ----------
-    environment : mapping of str to str
-        Added to that of this process.
-    received : callable
-        Called in a thread with this and each message.
-    ended : callable
-        Called in a thread, once, with this and its `End`.
+    `environment` is added to that of this process. In a thread, `received` is called
+    with this and each message, and `ended`, once, with this and its `End`.
     """
 
     def __init__(
