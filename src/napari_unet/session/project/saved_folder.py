@@ -50,7 +50,7 @@ def save_folder(
     OSError if it cannot be written.
 
     The folder is made if missing; `source` is that of the working copy, with its
-    models. By the image's id, `files` are annotations, and `edits` of predicted cells.
+    models. `files` are annotations and `edits` edited cells, each by its image's id.
     """
     if (folder / FILE_NAME).exists():
         there = ProjectFile.read(folder)
