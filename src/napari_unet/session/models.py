@@ -85,11 +85,6 @@ class ModelList:
         return tuple(e for e in self.entries if e.path in self._pretrained)
 
     @property
-    def starter_paths(self) -> tuple[Path, ...]:
-        """Their files."""
-        return tuple(e.path for e in self.starters)
-
-    @property
     def own(self) -> tuple[ModelEntry, ...]:
         """All models but those that come with the package."""
         return tuple(e for e in self.entries if e.path not in self._pretrained)

@@ -10,9 +10,7 @@ from napari_unet.engine.suggesting import suggest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.events import Event
-    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.array_reference import AnnotationReference
     from napari_unet.core.jobs import Place, SuggestJob
     from napari_unet.engine.worker.model_cache import Context
@@ -33,8 +31,4 @@ def _known(
 ) -> KnownParts | None:
     if annotation is None:
         return None
-
-    def read(t: int, z: int, box: Box) -> Annotation:
-        return annotation.field(t, z, box)
-
-    return KnownParts({(t, z or 0) for t, z in places}, read)
+    return KnownParts({(t, z or 0) for t, z in places}, annotation.field)

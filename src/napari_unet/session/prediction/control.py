@@ -242,9 +242,9 @@ class PredictionControl:
         model, image = self._models.selected, self._images.current
         if self._worker.busy or self.running:
             return
-        starter = self._models.automatic or model in self._models.starter_paths
+        paths = [starter.path for starter in self._models.starters]
         if (
-            starter
+            (self._models.automatic or model in paths)
             and image is not None
             and self._images.layers(image.id)
             and not self.starter_choice.knows(image.id)
