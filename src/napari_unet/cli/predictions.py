@@ -46,9 +46,8 @@ class Source(NamedTuple):
     """Where predictions of one kind are: a file, folder or pattern."""
 
     path: str | Path
-    saved_kind: (
-        str | None
-    )  # as `predict` names its folders; None for files from elsewhere
+    # as `predict` names its folders; None for files from elsewhere
+    saved_kind: str | None
 
 
 def source_of(predictions: str | Path, wants: Wants) -> Source:

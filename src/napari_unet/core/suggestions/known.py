@@ -43,9 +43,8 @@ class Annotated:
 
     # with the share of annotated pixels
     tiles: tuple[tuple[TilePlace, float], ...] = ()
-    diameters: tuple[
-        float, ...
-    ] = ()  # of circles with the areas of the cells, in pixels
+    # of circles with the areas of the cells, in pixels
+    diameters: tuple[float, ...] = ()
 
 
 def find_annotated(

@@ -34,9 +34,8 @@ _SILENT_S = 300.0
 class Outcome:
     """Counts of files, and those that are left."""
 
-    large: list[tuple[int, Path]] = field(
-        default_factory=list
-    )  # to be predicted by steps
+    # to be predicted by steps
+    large: list[tuple[int, Path]] = field(default_factory=list)
     done: int = 0
     failed: int = 0
 

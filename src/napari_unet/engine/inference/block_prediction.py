@@ -101,9 +101,8 @@ class BlockPrediction:
         self._found = Image(self._out.whole, self._axes, image.known_um, image.name)
         finds_cells = cells or "instances" in self._targets
         self._cells = self._segmentation() if finds_cells else None
-        self.tile: tuple[int, ...] | None = (
-            None  # output of a tile; None until it is chosen
-        )
+        # output of a tile; None until it is chosen
+        self.tile: tuple[int, ...] | None = None
 
     def events(self) -> Generator[Event, None, int]:
         """Predict the image; return the number of cells.

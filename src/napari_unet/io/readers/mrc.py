@@ -41,9 +41,8 @@ def images(path: Path) -> list[FileImage]:
             if unsigned:
                 data = data.view(np.uint8)
             data = in_memory_if_small(data)
-    notes = tuple(
-        f"{reason(Warning(w.message))}." for w in said
-    )  # such as bytes at its end
+    # such as bytes at its end
+    notes = tuple(f"{reason(Warning(w.message))}." for w in said)
     notes += (_UNSIGNED_BYTES,) if unsigned else ()
     known, more = _known(sizes)
     opened = partial(Pixels, data, axes, known, notes + more)
