@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.io import imsave
@@ -23,6 +24,9 @@ from benchmarks.accuracy.tasks import TASKS
 from napari_unet.io import samples
 from napari_unet.io.model_file import load_model, save_model
 from napari_unet.io.pretrained import pretrained_model
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DATA = Path("../shared/data")
 
@@ -77,7 +81,7 @@ MODELS = {
 }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Export the images, train, and put the model into its place."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=MODELS)
@@ -89,7 +93,7 @@ def main() -> None:
         nargs=argparse.REMAINDER,
         help="what follows are those of one training, in place of the recipe's",
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.without and not options.output:
         parser.error("a model that lacks a collection needs --output.")
     recipe = MODELS[options.name]
@@ -101,6 +105,7 @@ def main() -> None:
         trainings = (options.options,) if options.options else recipe.trainings
         for number, training in enumerate(trainings):
             output = place / str(number) / f"{options.name}.safetensors"
+            output.parent.mkdir()
             command = [
                 *("train", str(place / "images"), str(place / "labels")),
                 *("--output", str(output), "--labels", "instances"),

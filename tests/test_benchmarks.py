@@ -25,6 +25,7 @@ from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
 from benchmarks.pretrained import COLLECTIONS, MODELS
 from benchmarks.pretrained import export as export_learnt
+from benchmarks.pretrained import main as make_starter
 from napari_unet.cli.pairing import pair_files
 from napari_unet.core.images.image import Field
 from napari_unet.engine.training.preparation import fingerprint
@@ -440,6 +441,22 @@ def test_a_starter_without_a_collection_learns_nothing_of_it(
     assert learnt
     for folder in COLLECTIONS[collection]:
         assert not learnt & {f.name for f in (DATA / folder / "images").iterdir()}
+
+
+def test_a_starter_is_made_by_trainings_that_go_on_from_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(MODELS["smear"], trainings=(("--steps", "2"), ("--steps", "3")))
+    monkeypatch.setitem(MODELS, "smear", recipe)
+    for kind, one in zip(("images", "labels"), samples.smear()[0], strict=True):
+        folder = tmp_path / COLLECTIONS["bbbc038_smear"][0] / kind
+        folder.mkdir(parents=True)
+        tifffile.imwrite(folder / "one.tif", one.data[:300, :300])
+    output = tmp_path / "new" / "smear.safetensors"
+    make_starter(["smear", "--data", str(tmp_path), "--output", str(output)])
+    card = read_card(output)
+    assert card.steps == 5
+    assert [record.name for record in card.images] == ["one"]
 
 
 def test_scores_of_scribbles_are_shares_of_those_of_all_labels() -> None:

@@ -45,6 +45,8 @@ def learn(given: Given) -> Learnt:
     torch.manual_seed(given.seed)
     np.random.seed(given.seed)  # noqa: NPY002
     folder = _folders(given)
+    # the planner takes this for a number of threads, the trainer for one of processes
+    os.environ["nnUNet_n_proc_DA"] = str(given.threads)
     _write_dataset(given, folder / "raw" / _NAME)
     extract_fingerprint_dataset(_NUMBER, num_processes=given.threads)
     _, plan = plan_experiment_dataset(_NUMBER)
@@ -54,6 +56,8 @@ def learn(given: Given) -> Learnt:
         json.loads((planned / f"{name}.json").read_text(encoding="utf-8"))
         for name in (plan, "dataset")
     )
+    # augmentation in this process: others would wait for the cores as well
+    os.environ["nnUNet_n_proc_DA"] = "0"
     # the trainer takes this from the plans, too
     plans["continue_training"] = False
     trainer = nnUNetTrainer(plans, _CONFIGURATION, "all", dataset, torch.device("cpu"))
@@ -81,12 +85,11 @@ def learn(given: Given) -> Learnt:
 
 
 def _folders(given: Given) -> Path:
-    """Tell nnU-Net its folders, and that it has no processes for augmentation."""
+    """Tell nnU-Net its folders."""
     folder = Path(given.output) / "nnunet"
     for name in ("raw", "preprocessed", "results"):
         (folder / name).mkdir(parents=True)
         os.environ[f"nnUNet_{name}"] = str(folder / name)
-    os.environ |= {"nnUNet_n_proc_DA": "0"}
     return folder
 
 
