@@ -96,6 +96,8 @@ def test_numbers_are_short_and_sorted_as_numbers(qtbot: QtBot) -> None:
     assert model.place_of(1).row() == 0
     model.sort(1, Qt.SortOrder.DescendingOrder)
     assert texts(model, 1) == ["30", "20"]
+    model.set_table({"label": np.array([1]), "area_um2": np.array([1.5])})
+    assert model.headerData(1, header) == "area µm²"
     many = {"label": np.arange(100_000), "area_px": np.arange(100_000)[::-1]}
     model.set_table(many)
     model.sort(1)
@@ -221,3 +223,15 @@ def test_images_of_one_name_are_told_apart(
     current = workspace.images.current
     assert current is not None
     assert current.id == first
+
+
+def test_another_image_that_is_looked_at_has_its_own_cells(
+    window: CellTableWindow, workspace: Workspace
+) -> None:
+    (first,) = workspace.store.project.images
+    layer = workspace.viewer.add_image(np.zeros((9, 9), np.uint8), name="new")
+    workspace.images.add([layer])
+    assert window.model.rowCount() == 0
+    assert window.count.text() == "This slice is not predicted yet."
+    workspace.images.set_current(first.id)
+    assert window.count.text() == "2 cells"
