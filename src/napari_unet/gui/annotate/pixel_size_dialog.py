@@ -74,7 +74,9 @@ class PixelSizeDialog(QDialog):
             box.interpretText()
         workspace, size = self._workspace, self._size()
         if not size and (self.slice.value() or self.height_.value()):
-            self.problem.setText("Give the size of a pixel as well.", "error")
+            self.problem.setText(
+                "Give the size of a pixel as well, or 0 everywhere.", "error"
+            )
             return
         with report_errors(workspace):
             if size != self._before:

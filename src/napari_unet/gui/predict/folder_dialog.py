@@ -138,6 +138,8 @@ class FolderDialog(QDialog):
         elif problem := self._wrong_cluster():
             self.problem.setText(problem, "error")
         else:
+            # also what is still being typed, where buttons take no focus
+            self.channel.interpretText()
             channel = self.channel.value() or None
             self._begin(source, target, wanted, channel, self.cluster.text().strip())
             super().accept()
