@@ -67,13 +67,23 @@ def test_a_distance_of_slices_alone_is_not_lost_silently(
 ) -> None:
     dialog = opened(workspace, parent, qtbot)
     dialog.slice.setValue(2)
+    before = dialog.pixel.height(), dialog.height()
     dialog.accept()
     assert dialog.isVisible()
+    # the sentence has room of its own
+    qtbot.waitUntil(lambda: dialog.height() > before[1])
+    qtbot.waitUntil(lambda: dialog.pixel.height() == before[0])
     assert dialog.problem.text() == "Give the size of a pixel as well, or 0 everywhere."
     dialog.pixel.setValue(0.5)
     dialog.accept()
     assert not dialog.isVisible()
     assert spacing(workspace) == (2, 0.5, 0.5)
+    # and both are taken back
+    dialog = opened(workspace, parent, qtbot)
+    dialog.pixel.setValue(0)
+    dialog.slice.setValue(0)
+    dialog.accept()
+    assert spacing(workspace) is None
 
 
 def test_who_wants_the_scale_bar_does_not_change_the_size(

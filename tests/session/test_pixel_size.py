@@ -119,7 +119,10 @@ def test_where_the_scale_bar_has_no_micrometres_it_is_told(
     bar.set_shown(True)
     assert told == []
     bench.viewer.add_image(np.ones((8, 10)), name="eye")
-    bar.set_shown(True)
+    bar.tick()
+    bench.images.changed.emit()
+    bar.tick()
+    # once
     assert told == ["The scale bar has no unit: the pixel size of “eye” is not known."]
 
 

@@ -170,6 +170,24 @@ def test_an_image_opened_again_or_removed_side_by_side_goes_back_too(
         np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
 
 
+def test_images_hidden_by_one_project_are_seen_in_the_next(
+    workspace: Workspace,
+) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    layers = [
+        viewer.add_image(np.full((8, 10), n, np.uint8), name=f"{n}") for n in range(2)
+    ]
+    ids = [images.add([layer]).id for layer in layers]
+    images.set_current(ids[1])
+    assert not layers[0].visible
+    old = workspace.store.folder
+    workspace.new_project()
+    assert layers[0].visible
+    workspace.open_project(old)
+    workspace.open_images()
+    assert [layer.visible for layer in layers] == [True, False]
+
+
 def test_a_press_on_an_image_beside_others_goes_to_it(workspace: Workspace) -> None:
     images, viewer = workspace.images, workspace.viewer
     ids = [

@@ -73,7 +73,8 @@ class PixelSizeDialog(QDialog):
             # also what is still being typed, where buttons take no focus
             box.interpretText()
         workspace, size = self._workspace, self._size()
-        if not size and (self.slice.value() or self.height_.value()):
+        rest = (self.slice.value(), 0 if self._square else self.height_.value())
+        if not size and (self.pixel.value() or any(rest)):
             self.problem.setText(
                 "Give the size of a pixel as well, or 0 everywhere.", "error"
             )

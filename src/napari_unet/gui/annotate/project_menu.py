@@ -124,6 +124,8 @@ class ProjectButton(QPushButton):
         dialog = QFileDialog(self, "Save project as")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.selectFile(self._workspace.store.project.name)
+        # not "File name": a folder is made
+        dialog.setLabelText(QFileDialog.DialogLabel.FileName, "Folder:")
         dialog.fileSelected.connect(self.save_as)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

@@ -63,7 +63,7 @@ class ScaleBar:
     ) -> None:
         self._viewer, self._images = viewer, images
         self._side_by_side = side_by_side
-        self._looking = True
+        self._looking, self._told = True, ""
         images.changed.connect(self._on_change)
 
     @property
@@ -76,14 +76,15 @@ class ScaleBar:
         if shown:
             self._calibrate()
         self._bar.visible = shown
-        if shown and (doubt := self._doubt()):
-            self.message.emit("info", doubt)
+        self._told = ""
+        self._tell()
 
     def tick(self) -> None:
         """Follow images that came, or got another pixel size."""
         looking, self._looking = self._looking, False
         if looking and self.shown:
             self._calibrate()
+            self._tell()
 
     def close(self) -> None:
         """Stop following the images."""
@@ -139,6 +140,13 @@ class ScaleBar:
         for axis in range(layer.ndim):
             if first + axis not in dims.displayed:
                 dims.set_point(first + axis, world[axis])
+
+    def _tell(self) -> None:
+        """Tell once where it is not in micrometres."""
+        doubt = self._doubt() if self.shown else ""
+        if doubt and doubt != self._told:
+            self.message.emit("info", doubt)
+        self._told = doubt
 
     def _doubt(self) -> str:
         """Say of which images no pixel size is known, and what that does to the bar."""
