@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QWidget
 
+from napari_unet.gui.annotate.image_panel import ImagePanel
 from napari_unet.gui.annotate.pixel_size_dialog import PixelSizeDialog
 from napari_unet.session.images.pixel_size import set_pixel_size
 
@@ -105,3 +106,21 @@ def test_who_wants_the_scale_bar_does_not_change_the_size(
     changed = spacing(workspace)
     assert changed is not None
     assert changed[1:] == (0.2, 0.325)
+
+
+def test_images_stay_side_by_side_and_the_button_says_so(
+    workspace: Workspace, viewer: ViewerModel, qtbot: QtBot
+) -> None:
+    for number in range(2):
+        pixels = np.full((8, 10), number, np.uint8)
+        image = workspace.images.add([viewer.add_image(pixels, name=f"{number}")])
+        set_pixel_size(workspace.store, image.id, (0.5, 0.5))
+    panel = ImagePanel(workspace)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.mouseClick(panel.side_by_side, Qt.MouseButton.LeftButton)
+    workspace.scale_bar.set_shown(True)
+    assert workspace.side_by_side.shown
+    assert panel.side_by_side.isChecked()
+    qtbot.mouseClick(panel.side_by_side, Qt.MouseButton.LeftButton)
+    assert not workspace.side_by_side.shown

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from psygnal import Signal
 
 from napari_unet.session.images.navigation import zoom_to
 
@@ -34,6 +35,9 @@ class SideBySide:
     none.
     """
 
+    changed = Signal()
+    """It was switched on or off."""
+
     def __init__(self, viewer: ViewerModel, images: ImageList) -> None:
         self._viewer, self._images = viewer, images
         self.shown = False
@@ -55,6 +59,7 @@ class SideBySide:
         elif (current := self._images.current) is not None:
             self._images.set_current(current.id)
             zoom_to(self._viewer, self._images.layers(current.id))
+        self.changed.emit()
 
     def close(self) -> None:
         """Put everything back and stop following the images."""
