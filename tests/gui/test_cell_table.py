@@ -235,3 +235,32 @@ def test_another_image_that_is_looked_at_has_its_own_cells(
     assert window.count.text() == "This slice is not predicted yet."
     workspace.images.set_current(first.id)
     assert window.count.text() == "2 cells"
+
+
+def test_rows_stay_sorted_by_their_column_in_every_scope(
+    window: CellTableWindow,
+) -> None:
+    header = window.view.horizontalHeader()
+    assert header.sortIndicatorSection() == -1
+    window.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert texts(window.model, 1) == ["20", "30"]
+    # a column with the names of images comes first
+    window.scope.setCurrentIndex(window.scope.findData("images"))
+    assert header.sortIndicatorSection() == 2
+    assert texts(window.model, 2) == ["20", "30"]
+    window.scope.setCurrentIndex(0)
+    assert header.sortIndicatorSection() == 1
+    assert texts(window.model, 1) == ["20", "30"]
+
+
+def test_the_table_leaves_the_cell_of_a_row_in_sight(
+    window: CellTableWindow, qtbot: QtBot
+) -> None:
+    canvas = QWidget()
+    qtbot.addWidget(canvas)
+    canvas.setGeometry(700, 300, 300, 200)
+    canvas.show()
+    qtbot.waitExposed(canvas)
+    window.stand_beside(canvas)
+    middle = canvas.mapToGlobal(canvas.rect().center())
+    assert not window.geometry().contains(middle)

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.cells.table_parts import histogram, row_near, size_column
 from napari_unet.core.text import counted
 from napari_unet.gui.theme import colours, is_dark
-from napari_unet.gui.widgets import follow, row
+from napari_unet.gui.widgets import blocked, follow, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +42,8 @@ _UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³"}
 # Pixels of the screen that the mouse may move within a click.
 _STILL = 4
 _DIGITS = 4
+# Of the window, and how far it stands from the middle of the canvas.
+_WIDTH, _HEIGHT, _CLEAR = 600, 480, 60
 # Larger sizes are written without decimals.
 _WHOLE = 100
 
@@ -54,6 +56,8 @@ class CellTableModel(QAbstractTableModel):
         self.table: Columns = {}
         self._names: list[str] = []
         self._order: NDArray[np.intp] = np.arange(0)
+        # the column that the rows are sorted by, wherever it stands; none at first
+        self.sorted_by = ""
 
     def set_table(self, table: Columns) -> None:
         """Show another table, in its own order."""
@@ -109,6 +113,7 @@ class CellTableModel(QAbstractTableModel):
         """Sort the rows by a column; equal ones stay in their order."""
         if not 0 <= column < len(self._names):
             return
+        self.sorted_by = self._names[column]
         self.layoutAboutToBeChanged.emit()
         # the chosen row stays chosen, wherever it moves
         kept = self.persistentIndexList()
@@ -123,6 +128,12 @@ class CellTableModel(QAbstractTableModel):
         ]
         self.changePersistentIndexList(kept, moved)
         self.layoutChanged.emit()
+
+    @property
+    def sorted_column(self) -> int:
+        """Number of the column that the rows are sorted by; -1 for none."""
+        known = self.sorted_by in self._names
+        return self._names.index(self.sorted_by) if known else -1
 
     def row_of(self, index: QModelIndex) -> int:
         """Return the row of the table that is shown at a place."""
@@ -215,7 +226,7 @@ class CellTableWindow(QDialog):
         layout.addLayout(row(self.scope, self.count, stretch=1))
         layout.addWidget(self.sizes)
         layout.addWidget(self.view, 1)
-        self.resize(640, 480)
+        self.resize(_WIDTH, _HEIGHT)
         # CONNECTIONS
         self.finished.connect(self.deleteLater)
         self.scope.currentIndexChanged.connect(self.refresh)
@@ -226,6 +237,14 @@ class CellTableWindow(QDialog):
         self._viewer.mouse_drag_callbacks.append(self._on_press)
         self._tables.watch()
         self.refresh()
+
+    def stand_beside(self, canvas: QWidget) -> None:
+        """Leave the middle of the canvas in sight, where a row shows its cell."""
+        middle = canvas.mapToGlobal(canvas.rect().center())
+        screen = self.screen()
+        least = 0 if screen is None else screen.availableGeometry().left()
+        left = max(middle.x() - _CLEAR - self.width(), least)
+        self.move(left, middle.y() - self.height() // 2)
 
     def done(self, result: int) -> None:
         """Stop measuring, however the window is closed."""
@@ -245,8 +264,11 @@ class CellTableWindow(QDialog):
         chosen = self._chosen_place()
         self.model.set_table(table)
         header = self.view.horizontalHeader()
-        if header.sortIndicatorSection() >= 0:
-            self.model.sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
+        # tables of several images have a column more; the view sorts by the indicator
+        order = header.sortIndicatorOrder()
+        with blocked(header):
+            header.setSortIndicator(self.model.sorted_column, order)
+        self.model.sort(self.model.sorted_column, order)
         number = len(table["label"]) if table else 0
         what = "Measuring …" if self._tables.measuring else self._why_none(part)
         size = size_column(table)
