@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import QPoint
+
 from napari_unet.gui.annotate.axes_boxes import AxesBoxes
 
 if TYPE_CHECKING:
@@ -21,6 +23,10 @@ def test_each_axis_is_chosen_from_a_list(qtbot: QtBot) -> None:
     first.setCurrentIndex(first.findText("time points"))
     assert boxes.text() == "tyx"
     assert told == ["zyx", "tyx"]
+    boxes.show()
+    qtbot.waitExposed(boxes)
+    # below each other, whatever the lengths
+    assert len({box.mapTo(boxes, QPoint()).x() for box in boxes.boxes}) == 1
     # another layer has other axes
     boxes.set_shape((64, 64))
     boxes.setText("yx")

@@ -96,6 +96,8 @@ def test_numbers_are_short_and_sorted_as_numbers(qtbot: QtBot) -> None:
     assert model.place_of(1).row() == 0
     model.sort(1, Qt.SortOrder.DescendingOrder)
     assert texts(model, 1) == ["30", "20"]
+    model.set_table({"label": np.array([1]), "area_um2": np.array([1.5])})
+    assert model.headerData(1, header) == "area µm²"
     many = {"label": np.arange(100_000), "area_px": np.arange(100_000)[::-1]}
     model.set_table(many)
     model.sort(1)
@@ -221,3 +223,44 @@ def test_images_of_one_name_are_told_apart(
     current = workspace.images.current
     assert current is not None
     assert current.id == first
+
+
+def test_another_image_that_is_looked_at_has_its_own_cells(
+    window: CellTableWindow, workspace: Workspace
+) -> None:
+    (first,) = workspace.store.project.images
+    layer = workspace.viewer.add_image(np.zeros((9, 9), np.uint8), name="new")
+    workspace.images.add([layer])
+    assert window.model.rowCount() == 0
+    assert window.count.text() == "This slice is not predicted yet."
+    workspace.images.set_current(first.id)
+    assert window.count.text() == "2 cells"
+
+
+def test_rows_stay_sorted_by_their_column_in_every_scope(
+    window: CellTableWindow,
+) -> None:
+    header = window.view.horizontalHeader()
+    assert header.sortIndicatorSection() == -1
+    window.view.sortByColumn(1, Qt.SortOrder.AscendingOrder)
+    assert texts(window.model, 1) == ["20", "30"]
+    # a column with the names of images comes first
+    window.scope.setCurrentIndex(window.scope.findData("images"))
+    assert header.sortIndicatorSection() == 2
+    assert texts(window.model, 2) == ["20", "30"]
+    window.scope.setCurrentIndex(0)
+    assert header.sortIndicatorSection() == 1
+    assert texts(window.model, 1) == ["20", "30"]
+
+
+def test_the_table_leaves_the_cell_of_a_row_in_sight(
+    window: CellTableWindow, qtbot: QtBot
+) -> None:
+    canvas = QWidget()
+    qtbot.addWidget(canvas)
+    canvas.setGeometry(700, 300, 300, 200)
+    canvas.show()
+    qtbot.waitExposed(canvas)
+    window.stand_beside(canvas)
+    middle = canvas.mapToGlobal(canvas.rect().center())
+    assert not window.geometry().contains(middle)

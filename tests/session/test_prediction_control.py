@@ -1000,6 +1000,8 @@ def test_a_folder_tells_what_became_of_each_of_its_images(
     bench: Bench, tmp_path: Path
 ) -> None:
     handle, path = folder_job(bench, tmp_path), tmp_path / "in" / "b.tif"
+    assert bench.control.folder is not None
+    assert bench.control.folder.sentence == ""
     handle.event.emit(told_of(tmp_path, "a.tif", notes=("it has a palette.",)))
     handle.event.emit(told_of(tmp_path, "b.tif", problem=f"{path}: is cut off."))
     handle.event.emit(told_of(tmp_path, "c.tif", there=True))

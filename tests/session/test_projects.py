@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
 from napari.components import ViewerModel
+from napari.utils.interactions import mouse_press_callbacks
 from npe2 import PluginManager
 
 from napari_unet.session.images.folder_of_images import add_folder
@@ -166,6 +168,52 @@ def test_an_image_opened_again_or_removed_side_by_side_goes_back_too(
     workspace.side_by_side.set_shown(False)
     for layer in (layers[0], again, layers[2]):
         np.testing.assert_allclose(layer.translate, 0, atol=1e-9)
+
+
+def test_images_hidden_by_one_project_are_seen_in_the_next(
+    workspace: Workspace,
+) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    layers = [
+        viewer.add_image(np.full((8, 10), n, np.uint8), name=f"{n}") for n in range(2)
+    ]
+    ids = [images.add([layer]).id for layer in layers]
+    images.set_current(ids[1])
+    assert not layers[0].visible
+    old = workspace.store.folder
+    workspace.new_project()
+    assert layers[0].visible
+    workspace.open_project(old)
+    workspace.open_images()
+    assert [layer.visible for layer in layers] == [True, False]
+
+
+def test_a_press_on_an_image_beside_others_goes_to_it(workspace: Workspace) -> None:
+    images, viewer = workspace.images, workspace.viewer
+    ids = [
+        images.add([viewer.add_image(np.full((8, 10), n, np.uint8), name=f"{n}")]).id
+        for n in range(2)
+    ]
+    annotations = [workspace.annotating.layers.show(id_) for id_ in ids]
+    images.set_current(ids[0])
+    before = list(viewer.mouse_drag_callbacks)
+
+    def at(id_: str, button: int = 1) -> SimpleNamespace:
+        middle = images.layers(id_)[0].extent.world.mean(axis=0)
+        return SimpleNamespace(
+            position=tuple(middle), button=button, type="mouse_press", modifiers=()
+        )
+
+    workspace.side_by_side.set_shown(True)
+    mouse_press_callbacks(viewer, at(ids[1], button=2))
+    assert viewer.layers.selection.active is annotations[0]
+    mouse_press_callbacks(viewer, at(ids[1]))
+    assert viewer.layers.selection.active is annotations[1]
+    current = images.current
+    assert current is not None
+    assert current.id == ids[1]
+    workspace.side_by_side.set_shown(False)
+    assert viewer.mouse_drag_callbacks == before
 
 
 def test_saved_once_more_a_project_goes_where_it_was_saved(

@@ -51,7 +51,7 @@ class GuideBar(QFrame):
         step = self._guide.step
         self.setVisible(self._guide.shown)
         if step is None:
-            self.title.setText("All five steps are done")
+            self.title.setText("The guide is done")
             self.how.setText("Correct more, train again, predict other images.")
             self.skip.setText("Close")
         else:

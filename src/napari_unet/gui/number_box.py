@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from qtpy.QtCore import QLocale, Qt
+from qtpy.QtCore import QEvent, QLocale, QObject, Qt
 from qtpy.QtGui import QValidator
 from qtpy.QtWidgets import QAbstractSpinBox, QDoubleSpinBox, QSlider, QSpinBox
 
@@ -28,6 +28,7 @@ class FloatBox(QDoubleSpinBox):
         )
         self.setKeyboardTracking(False)
         guard_wheel(self)
+        _select_words(self)
 
     def textFromValue(self, value: float) -> str:
         """Write a number without needless digits."""
@@ -78,6 +79,29 @@ class IntBox(QSpinBox):
         self.setKeyboardTracking(False)
         self.setStepType(QAbstractSpinBox.StepType.AdaptiveDecimalStepType)
         guard_wheel(self)
+        _select_words(self)
+
+
+class _WordSelector(QObject):
+    """Selects the word that stands for a number, as "unknown", when it is clicked on.
+
+    Digits that are typed into a word make no number: they would be refused.
+    """
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is not None and event.type() == QEvent.Type.MouseButtonRelease:
+            box = self.parent()
+            if isinstance(box, QAbstractSpinBox) and (
+                box.text() == (box.specialValueText() or None)
+            ):
+                box.selectAll()
+        return False
+
+
+def _select_words(box: FloatBox | IntBox) -> None:
+    line = box.lineEdit()
+    if line is not None:
+        line.installEventFilter(_WordSelector(box))
 
 
 def slider_for(box: FloatBox | IntBox, usual: tuple[float, float]) -> QSlider:

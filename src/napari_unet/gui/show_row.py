@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QMenu, QSizePolicy, QWidget
 
-from napari_unet.gui.widgets import MARGIN, button, follow, row
+from napari_unet.gui.widgets import MARGIN, button, follow, plain, row
 from napari_unet.io.project_record import BACKGROUND_COLOUR
 from napari_unet.session.prediction.cells_layer import OUTLINES
 
@@ -64,7 +64,7 @@ class ShowRow(QWidget):
         """List the present layers."""
         self.menu.clear()
         for item in self._showing.items():
-            action = self.menu.addAction(item.text)
+            action = self.menu.addAction(plain(item.text))
             if action is None:
                 continue
             action.setData(item.key)

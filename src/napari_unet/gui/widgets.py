@@ -123,6 +123,16 @@ def choice_box(choices: Mapping[str, tuple[str, str]], tooltip: str = "") -> QCo
     return combo_box("\n".join(filter(None, (tooltip, *tips))), *items)
 
 
+def plain(name: str, most: int = 40) -> str:
+    """Return a name as the text of a menu or button: "&" would underline a letter.
+
+    Of long ones the beginning and the end.
+    """
+    half = (most - 1) // 2
+    short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+    return short.replace("&", "&&")
+
+
 def label_of(widget: QWidget, text: str) -> QLabel:
     """Return a label that stands beside a widget, with the same tooltip."""
     label = QLabel(text)

@@ -20,6 +20,7 @@ from napari_unet.session.guide import Guide
 from napari_unet.session.images.folder_of_images import add_folder
 from napari_unet.session.images.image_list import ImageList
 from napari_unet.session.images.orphans import Orphans
+from napari_unet.session.images.pixel_size import ScaleBar
 from napari_unet.session.images.reopening import locate, open_images
 from napari_unet.session.images.shared_arrays import SharedArrays
 from napari_unet.session.images.side_by_side import SideBySide
@@ -135,7 +136,7 @@ class Workspace:
         ValueError or RuntimeError if it cannot be read, or is open elsewhere; then this
         one stays.
         """
-        self._check_idle()
+        self.check_idle()
         self._replace(ProjectStore.open(folder, self._root))
 
     def new_project(self) -> None:
@@ -145,8 +146,19 @@ class Workspace:
 
         ValueError as in `open_project`, OSError if there is no room for it.
         """
-        self._check_idle()
+        self.check_idle()
         self._replace(ProjectStore.create(self._root))
+
+    def check_idle(self) -> None:
+        """Raise a ValueError if work is going on that ends with its project."""
+        if self.training.state != "idle":
+            raise ValueError("Stop the training before opening another project.")
+        folder = self.prediction.folder
+        if self.prediction.exporter.running or (folder is not None and folder.running):
+            raise ValueError(
+                "Files are being written: wait for them, or press Cancel in the "
+                "Predict dock, before opening another project."
+            )
 
     def save_as(self, folder: Path) -> Future[Path]:
         """Save a copy of the project in a thread; a message tells how it ended."""
@@ -164,10 +176,6 @@ class Workspace:
         """Return the projects that were worked on last, but for this one."""
         found = recent_projects(self._root)
         return [project for project in found if project.folder != self.store.folder]
-
-    def _check_idle(self) -> None:
-        if self.training.state != "idle":
-            raise ValueError("Stop the training before opening another project.")
 
     def _replace(self, store: ProjectStore) -> None:
         self._dissolve()
@@ -215,6 +223,7 @@ class Workspace:
             self.training,
             self.prediction,
             self.orphans,
+            self.scale_bar,
             self.learning,
             self.store,
         ):
@@ -276,13 +285,14 @@ class Workspace:
             self.viewer, images, prediction, training.preview, self.overlay
         )
         self.side_by_side = SideBySide(self.viewer, images)
+        self.scale_bar = ScaleBar(self.viewer, images, self.side_by_side)
         self.guide = Guide(
             images, training, self.models, prediction, self.preferences.show_guide
         )
 
     def _connect_controls(self) -> None:
         # that pixels cannot be copied is reported by the control that needs them
-        for source in (self.images, self.annotating, self.session):
+        for source in (self.images, self.annotating, self.session, self.scale_bar):
             forward_signal(source.message, self.message)
         forward_signal(self.store.save_failed, self.message, "error")
         forward_signal(self.store.opening_notes, self.message, "warning")
@@ -298,6 +308,7 @@ class Workspace:
             self.showing,
             self.guide,
             self.learning,
+            self.scale_bar,
             self.side_by_side,
             self.training,
             self.denoiser,

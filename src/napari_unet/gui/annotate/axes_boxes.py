@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QComboBox, QLabel, QWidget
 
 from napari_unet.gui.widgets import blocked, column, guard_wheel, row
@@ -39,6 +39,9 @@ class AxesBoxes(QWidget):
             self._line.removeWidget(old)
             old.deleteLater()
         self.boxes, self._rows = [], []
+        lengths = [QLabel(f"{length} ×") for length in shape]
+        # the lists begin below each other
+        widest = max((one.sizeHint().width() for one in lengths), default=0)
         for number, length in enumerate(shape, start=1):
             box = QComboBox()
             for letter, name in _NAMES.items():
@@ -47,8 +50,13 @@ class AxesBoxes(QWidget):
             box.setAccessibleName(f"Axis {number}")
             guard_wheel(box)
             box.currentIndexChanged.connect(self._on_chosen)
+            label = lengths[number - 1]
+            label.setMinimumWidth(widest)
+            label.setAlignment(
+                Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+            )
             one = QWidget()
-            one.setLayout(row(QLabel(f"{length} ×"), box, stretch=1))
+            one.setLayout(row(label, box, stretch=1))
             self.boxes.append(box)
             self._rows.append(one)
             self._line.addWidget(one)

@@ -104,6 +104,7 @@ class ImagePanel(QWidget):
         follow(self, self._images.changed, self.refresh)
         follow(self, self._images.current_changed, self.refresh)
         follow(self, workspace.annotating.changed, self.refresh)
+        follow(self, workspace.side_by_side.changed, self.refresh)
         self.refresh()
 
     def refresh(self) -> None:

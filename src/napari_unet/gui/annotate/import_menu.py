@@ -22,6 +22,7 @@ from napari_unet.core.text import counted, printable
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.main_thread import MainThread, in_background
 from napari_unet.gui.object_layers import kinds_in
+from napari_unet.gui.widgets import plain
 from napari_unet.session.annotating.imported_masks import AmbiguousMasksError
 from napari_unet.session.annotating.object_classes import MaskDetails
 from napari_unet.session.images.layers import level_data, role_of
@@ -63,10 +64,10 @@ class ImportButton(QPushButton):
         for layer in self._workspace.viewer.layers:
             kinds = [one.__name__ for one in type(layer).__mro__]
             if role_of(layer) is None and "Labels" in kinds:
-                action = self.menu_.addAction(f"Masks of layer {layer.name}")
+                action = self.menu_.addAction(f"Masks of layer {plain(layer.name)}")
                 action.triggered.connect(partial(self._from_layer, layer))
             elif role_of(layer) is None and "Shapes" in kinds:
-                action = self.menu_.addAction(f"Polygons of layer {layer.name}")
+                action = self.menu_.addAction(f"Polygons of layer {plain(layer.name)}")
                 action.triggered.connect(partial(self._from_shapes, layer))
         if self.menu_.actions():
             self.menu_.addSeparator()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-_ROWS, _LEAST_HEIGHT = 5, 18
+_ROWS, _EMPTY_HEIGHT = 5, 18
 
 
 class ItemList(QListWidget):
@@ -21,6 +21,6 @@ class ItemList(QListWidget):
 
     def fit_height(self) -> None:
         """Set the height to that of the items, once they have their texts."""
-        height = max(self.sizeHintForRow(0), _LEAST_HEIGHT)
+        height = self.sizeHintForRow(0) if self.count() else _EMPTY_HEIGHT
         rows = min(max(self.count(), 1), _ROWS)
         self.setFixedHeight(rows * height + 2 * self.frameWidth() + 2)

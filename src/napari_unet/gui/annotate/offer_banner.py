@@ -8,6 +8,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFrame, QVBoxLayout, QWidget
 
 from napari_unet.core.text import counted
+from napari_unet.gui.annotate.project_menu import may_leave
 from napari_unet.gui.annotate.report_errors import report_errors
 from napari_unet.gui.widgets import SPACING, ButtonRow, Hint, allow, buttons, follow
 from napari_unet.session.project.recovery import is_locked
@@ -92,7 +93,7 @@ class OfferBanner(QFrame):
             if len(images) > 1 or any(self._images.places(i.id) for i in images):
                 self._annotating.importer.other_project(id_, offer)
                 self.refresh()
-            else:
+            elif may_leave(self._workspace, self):
                 self._workspace.open_project(offer.folder)
 
     def _on_new(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NO_IMAGE = (
     "Open an image first: drop one on napari, or choose File > Open Sample > U-Net. "
-    "Or go on with a project that you saved."
+    "Or go on with an earlier project: press Project."
 )
 NOT_ADDED = "Press Add image… to annotate the image that is open."
 OF_NO_IMAGE = "{} is not in the project: press Add image… to annotate it."

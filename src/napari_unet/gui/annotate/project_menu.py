@@ -15,7 +15,7 @@ from napari_unet.gui.annotate.locate_image_dialog import open_images
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.dialogs import ask_folder
 from napari_unet.gui.unexported import question
-from napari_unet.gui.widgets import follow
+from napari_unet.gui.widgets import follow, plain
 from napari_unet.session.annotating.shortcuts import key_of, readable
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from napari_unet.session.workspace import Workspace
 
+# Images of a recent project that its tooltip names.
+_NAMED = 10
 # What takes longer is told of when it begins, too.
 _LONG_MS = 1000
 
@@ -45,6 +47,7 @@ class ProjectButton(QPushButton):
         new.setToolTip("Begin with nothing; this project is kept among the recent.")
         new.triggered.connect(self._on_new)
         self.recent = self.menu_.addMenu("Recent projects")
+        self.recent.setToolTipsVisible(True)
         save = self.menu_.addAction("Save project as…")
         save.setToolTip(
             "A folder with annotation as TIFF files and models, to be opened on any "
@@ -69,7 +72,7 @@ class ProjectButton(QPushButton):
         images = self._workspace.images
         image = images.current
         self.clear.setEnabled(image is not None and bool(images.places(image.id)))
-        of = "" if image is None else f" of {image.name}"
+        of = "" if image is None else f" of {plain(image.name)}"
         self.clear.setText(f"Remove annotation{of}")
         self._list_recent()
 
@@ -95,8 +98,10 @@ class ProjectButton(QPushButton):
         self.recent.clear()
         for project in self._workspace.recent_projects():
             when = f"{project.modified:%Y-%m-%d %H:%M}"
-            action = self.recent.addAction(f"{listed(project.images, 2)}  ·  {when}")
-            action.setToolTip(str(project.folder))
+            names = listed([plain(name) for name in project.images], 2)
+            action = self.recent.addAction(f"{names}  ·  {when}")
+            every = "\n".join(project.images[:_NAMED])
+            action.setToolTip(f"{every}\n{project.folder}")
             action.triggered.connect(partial(_open, ref(self), str(project.folder)))
         self.recent.setEnabled(not self.recent.isEmpty())
 
@@ -119,7 +124,10 @@ class ProjectButton(QPushButton):
         dialog = QFileDialog(self, "Save project as")
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         dialog.selectFile(self._workspace.store.project.name)
+        # not "File name": a folder is made
+        dialog.setLabelText(QFileDialog.DialogLabel.FileName, "Folder:")
         dialog.fileSelected.connect(self.save_as)
+        dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
     def _on_open(self) -> None:
@@ -134,10 +142,18 @@ def next_step(workspace: Workspace, steps: Iterator[None]) -> None:
 
 
 def may_leave(workspace: Workspace, parent: QWidget) -> bool:
-    """Ask whether predictions that are in no file may go with their project."""
+    """Whether the project can be left now, and may be.
+
+    Where predictions are in no file, people are asked.
+    """
+    possible = False
+    with report_errors(workspace):
+        # before the question: the answer would be of no use
+        workspace.check_idle()
+        possible = True
     names = workspace.prediction.unexported()
-    if not (names and workspace.preferences.ask_before_closing):
-        return True
+    if not (possible and names and workspace.preferences.ask_before_closing):
+        return possible
     box = question(parent, names, "the project is left", "Leave without exporting?")
     return bool(box.exec() == QMessageBox.StandardButton.Close)
 

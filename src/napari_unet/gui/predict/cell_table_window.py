@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from napari_unet.core.cells.table_parts import histogram, row_near, size_column
 from napari_unet.core.text import counted
 from napari_unet.gui.theme import colours, is_dark
-from napari_unet.gui.widgets import follow, row
+from napari_unet.gui.widgets import blocked, follow, row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,13 @@ _SCOPES = {
     "image": "This image",
     "images": "All predicted images",
 }
+# At the end of the name of a column, which is that of a file.
+_UNITS = {"um": "µm", "um2": "µm²", "um3": "µm³"}
 # Pixels of the screen that the mouse may move within a click.
 _STILL = 4
 _DIGITS = 4
+# Of the window, and how far it stands from the middle of the canvas.
+_WIDTH, _HEIGHT, _CLEAR = 600, 480, 60
 # Larger sizes are written without decimals.
 _WHOLE = 100
 
@@ -52,6 +56,8 @@ class CellTableModel(QAbstractTableModel):
         self.table: Columns = {}
         self._names: list[str] = []
         self._order: NDArray[np.intp] = np.arange(0)
+        # the column that the rows are sorted by, wherever it stands; none at first
+        self.sorted_by = ""
 
     def set_table(self, table: Columns) -> None:
         """Show another table, in its own order."""
@@ -98,7 +104,7 @@ class CellTableModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         if orientation == Qt.Orientation.Horizontal:
-            return self._names[section].replace("_", " ")
+            return _in_words(self._names[section])
         return str(section + 1)
 
     def sort(
@@ -107,6 +113,7 @@ class CellTableModel(QAbstractTableModel):
         """Sort the rows by a column; equal ones stay in their order."""
         if not 0 <= column < len(self._names):
             return
+        self.sorted_by = self._names[column]
         self.layoutAboutToBeChanged.emit()
         # the chosen row stays chosen, wherever it moves
         kept = self.persistentIndexList()
@@ -121,6 +128,12 @@ class CellTableModel(QAbstractTableModel):
         ]
         self.changePersistentIndexList(kept, moved)
         self.layoutChanged.emit()
+
+    @property
+    def sorted_column(self) -> int:
+        """Number of the column that the rows are sorted by; -1 for none."""
+        known = self.sorted_by in self._names
+        return self._names.index(self.sorted_by) if known else -1
 
     def row_of(self, index: QModelIndex) -> int:
         """Return the row of the table that is shown at a place."""
@@ -183,8 +196,9 @@ class CellTableWindow(QDialog):
     def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle("Cells")
-        self._tables, self._viewer = workspace.prediction.tables, workspace.viewer
-        self._images = workspace.images
+        self._prediction, self._viewer = workspace.prediction, workspace.viewer
+        self._tables, self._images = workspace.prediction.tables, workspace.images
+        self._image_id: str | None = None
         # WIDGETS
         self.scope = QComboBox()
         for key, name in _SCOPES.items():
@@ -212,16 +226,25 @@ class CellTableWindow(QDialog):
         layout.addLayout(row(self.scope, self.count, stretch=1))
         layout.addWidget(self.sizes)
         layout.addWidget(self.view, 1)
-        self.resize(640, 480)
+        self.resize(_WIDTH, _HEIGHT)
         # CONNECTIONS
         self.finished.connect(self.deleteLater)
         self.scope.currentIndexChanged.connect(self.refresh)
         self.view.selectionModel().currentRowChanged.connect(self._on_row)
         follow(self, self._tables.changed, self.refresh)
         follow(self, workspace.prediction.changed, self._on_changed)
+        follow(self, workspace.images.current_changed, self._on_current)
         self._viewer.mouse_drag_callbacks.append(self._on_press)
         self._tables.watch()
         self.refresh()
+
+    def stand_beside(self, canvas: QWidget) -> None:
+        """Leave the middle of the canvas in sight, where a row shows its cell."""
+        middle = canvas.mapToGlobal(canvas.rect().center())
+        screen = self.screen()
+        least = 0 if screen is None else screen.availableGeometry().left()
+        left = max(middle.x() - _CLEAR - self.width(), least)
+        self.move(left, middle.y() - self.height() // 2)
 
     def done(self, result: int) -> None:
         """Stop measuring, however the window is closed."""
@@ -233,24 +256,27 @@ class CellTableWindow(QDialog):
 
     def refresh(self, *_: object) -> None:
         """Show what is measured of the scope."""
-        if (image := self._images.current) is not None:
-            self.scope.setItemText(0, f"This {image.part_word()}")
+        image = self._images.current
+        self._image_id = None if image is None else image.id
+        part = "slice" if image is None else image.part_word()
+        self.scope.setItemText(0, f"This {part}")
         table = self._tables.table(self.scope.currentData())
         chosen = self._chosen_place()
         self.model.set_table(table)
         header = self.view.horizontalHeader()
-        if header.sortIndicatorSection() >= 0:
-            self.model.sort(header.sortIndicatorSection(), header.sortIndicatorOrder())
+        # tables of several images have a column more; the view sorts by the indicator
+        order = header.sortIndicatorOrder()
+        with blocked(header):
+            header.setSortIndicator(self.model.sorted_column, order)
+        self.model.sort(self.model.sorted_column, order)
         number = len(table["label"]) if table else 0
-        what = "Measuring …" if self._tables.measuring else "No cells."
+        what = "Measuring …" if self._tables.measuring else self._why_none(part)
         size = size_column(table)
         frames = len(np.unique(table["t"])) if number and "image" not in table else 1
         # a cell is counted in each time point
         over = f" in {frames} time points" if frames > 1 else ""
         self.count.setText(f"{counted(number, 'cell')}{over}" if number else what)
-        unit = size.rpartition("_")[2].replace("um", "µm")
-        for power, sign in (("2", "²"), ("3", "³")):
-            unit = unit.replace(power, sign)
+        unit = _in_words(size).rpartition(" ")[2]
         values = table[size].astype(float) if size else np.zeros(0)
         self.sizes.set_values(values, unit)
         self.view.resizeColumnsToContents()
@@ -258,10 +284,23 @@ class CellTableWindow(QDialog):
         if same is not None:
             self._choose(same)
 
+    def _why_none(self, part: str) -> str:
+        """Say why no cells are listed: not predicted, or none found."""
+        here = self.scope.currentData() == "slice"
+        if here and self._prediction.cells_in_view() is None:
+            return f"This {part} is not predicted yet."
+        return "No cells."
+
     def _on_changed(self) -> None:
         # another slice is in view, or cells are found
         if self.scope.currentData() != "images" or not self.model.rowCount():
             self.refresh()
+
+    def _on_current(self) -> None:
+        # the same image is current again whenever a layer of it is chosen
+        image = self._images.current
+        if self._image_id != (None if image is None else image.id):
+            self._on_changed()
 
     def _chosen_place(self) -> tuple[Columns, int] | None:
         """Return the table and row that is chosen: ids change with the threshold."""
@@ -295,6 +334,12 @@ class CellTableWindow(QDialog):
             found = self._tables.row_at(self.model.table, position)
             if found is not None:
                 self._choose(found)
+
+
+def _in_words(column: str) -> str:
+    """Return the name of a column as people write it, such as "area µm²"."""
+    words = column.split("_")
+    return " ".join([*words[:-1], _UNITS.get(words[-1], words[-1])])
 
 
 def _short(value: float) -> str:

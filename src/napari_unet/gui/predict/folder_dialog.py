@@ -24,7 +24,10 @@ _KINDS = {
     "probabilities": ("Probabilities", "What the network says of each pixel."),
     "classes": ("Classes", "A label image with one number for each class."),
     "instances": ("Cells", "A label image with one number for each cell."),
-    "table": ("Tables of measurements", f"{TABLE_TIP} And summary.csv of all images."),
+    "table": (
+        "Tables of measurements, and a summary",
+        f"{TABLE_TIP} And summary.csv, with a row for each image.",
+    ),
     "points": ("Points", POINTS_TIP),
 }
 _OF_CELLS = ("instances", "table", "points")
@@ -138,6 +141,8 @@ class FolderDialog(QDialog):
         elif problem := self._wrong_cluster():
             self.problem.setText(problem, "error")
         else:
+            # also what is still being typed, where buttons take no focus
+            self.channel.interpretText()
             channel = self.channel.value() or None
             self._begin(source, target, wanted, channel, self.cluster.text().strip())
             super().accept()

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_unet.core.text import counted
 from napari_unet.gui.annotate.report_errors import report_errors, reporting
+from napari_unet.gui.canvas_pointer import canvas_of
 from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.predict.cell_table_window import CellTableWindow
 from napari_unet.gui.predict.denoise_panel import DenoisePanel
@@ -250,7 +251,11 @@ class PredictPage(QWidget):
             self._control.points.show(image.id)
 
     def _on_table(self) -> None:
-        CellTableWindow(self._workspace, self.window()).show()
+        table = CellTableWindow(self._workspace, self.window())
+        canvas = canvas_of(self.window())
+        if canvas is not None:
+            table.stand_beside(canvas)
+        table.show()
 
     def _tell_used(self, number: int) -> None:
         sentence = "The cells of this slice are annotated already."

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_unet.core.settings import Segmentation
 from napari_unet.gui.forms import SettingsForm
-from napari_unet.gui.widgets import blocked, check_box, column, follow
+from napari_unet.gui.widgets import blocked, check_box, column, follow, plain
 
 if TYPE_CHECKING:
     from qtpy.QtWidgets import QCheckBox
@@ -61,7 +61,7 @@ class RegionPanel(QWidget):
             box.deleteLater()
         self.largest = {}
         for number, name in self._names:
-            box = check_box(f"Only the largest piece of {name}", _LARGEST)
+            box = check_box(f"Only the largest piece of {plain(name)}", _LARGEST)
             box.toggled.connect(self._on_largest)
             self._boxes.addWidget(box)
             self.largest[number] = box

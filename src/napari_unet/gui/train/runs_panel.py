@@ -62,7 +62,7 @@ class RunsPanel(QWidget):
         self._workspace = workspace
         self._runs = workspace.runs
         # WIDGETS
-        self.empty = Hint("Nothing was trained in this project yet.")
+        self.empty = Hint("Nothing was trained in this project yet: press Train below.")
         self.list = ItemList()
         self.list.setAccessibleName("Runs")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)

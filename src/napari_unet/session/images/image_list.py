@@ -103,6 +103,8 @@ class ImageList:
 
     def close(self) -> None:
         """Stop following the viewer."""
+        # the next project would not know that they are hidden for no lasting reason
+        self._isolation.show_all()
         for event, slot in self._connections():
             event.disconnect(slot)
         for layers in self._layers.values():

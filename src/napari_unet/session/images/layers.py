@@ -182,20 +182,33 @@ def spacing_um_of(layer: Layer, axes: str, level: int = 0) -> tuple[float, ...] 
 
     In micrometres; None unless all of them have a unit of length.
     """
+    lengths = {
+        letter: micrometres(length, unit)
+        for letter, (length, unit) in lengths_of(layer, axes, level).items()
+    }
+    known = [length for length in lengths.values() if length is not None]
+    return tuple(known) if known and len(known) == len(lengths) else None
+
+
+def lengths_of(layer: Layer, axes: str, level: int = 0) -> dict[str, tuple[float, str]]:
+    """Return the length of a pixel along z (if the layer has it), y and x, with unit.
+
+    Empty where napari knows no units.
+    """
     units = getattr(layer, "units", None)
     if units is None:
-        return None
+        return {}
     letters = _layer_axes(layer, axes)
     # A reader may have put the pixel size into the affine map, or a part of it.
     linear = _steps(layer) * _factors(layer, level)
-    lengths = []
-    for letter in "zyx":
-        if letter in letters:
-            at = letters.index(letter)
-            length = float(np.linalg.norm(linear[:, at]))
-            lengths.append(micrometres(length, str(units[at])))
-    known = [length for length in lengths if length is not None]
-    return tuple(known) if len(known) == len(lengths) else None
+    return {
+        letter: (
+            float(np.linalg.norm(linear[:, letters.index(letter)])),
+            str(units[letters.index(letter)]),
+        )
+        for letter in "zyx"
+        if letter in letters
+    }
 
 
 def scale_of(image: Image, axes: str) -> dict[str, Any]:
@@ -265,7 +278,7 @@ def place_in_view(
     """
     letters = _layer_axes(layer, axes)
     factors = _factors(layer, level)
-    point = np.asarray(layer.world_to_data(_point_of(viewer, layer)), np.float64)
+    point = np.asarray(layer.world_to_data(point_of(viewer, layer)), np.float64)
     point = (point - (factors - 1) / 2) / factors
     shape = level_data(layer, level).shape
 
@@ -320,6 +333,22 @@ def box_in_view(
     return box[0], box[1]
 
 
+def point_of(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
+    """Return the position of the sliders, in the units of the layer."""
+    point = np.asarray(viewer.dims.point, np.float64)[-layer.ndim :]
+    world = getattr(viewer.dims, "units", None)
+    if world is None or len(world) < layer.ndim:
+        return point
+    pairs = zip(world[-layer.ndim :], layer.units, strict=True)
+    # asked for many times a second, and pint takes its time to convert
+    factors = [
+        1.0 if here == there else (1 * here).to(there).magnitude
+        for here, there in pairs
+    ]
+    converted: NDArray[np.float64] = point * np.array(factors)
+    return converted
+
+
 def _is_rgb(layer: Layer) -> bool:
     return bool(getattr(layer, "rgb", False))
 
@@ -356,19 +385,3 @@ def _shear_of(shear: Any, at: Sequence[int], ndim: int) -> NDArray[np.float64]:
     matrix[np.triu_indices(ndim, 1)] = np.asarray(shear, np.float64)
     picked: NDArray[np.float64] = matrix[np.ix_(at, at)]
     return picked[np.triu_indices(len(at), 1)]
-
-
-def _point_of(viewer: ViewerModel, layer: Layer) -> NDArray[np.float64]:
-    """Return the position of the sliders, in the units of the layer."""
-    point = np.asarray(viewer.dims.point, np.float64)[-layer.ndim :]
-    world = getattr(viewer.dims, "units", None)
-    if world is None or len(world) < layer.ndim:
-        return point
-    pairs = zip(world[-layer.ndim :], layer.units, strict=True)
-    # asked for many times a second, and pint takes its time to convert
-    factors = [
-        1.0 if here == there else (1 * here).to(there).magnitude
-        for here, there in pairs
-    ]
-    converted: NDArray[np.float64] = point * np.array(factors)
-    return converted

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from math import ceil, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from psygnal import Signal
 
 from napari_unet.session.images.navigation import zoom_to
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from napari.components import ViewerModel
     from napari.layers import Layer
     from numpy.typing import NDArray
@@ -24,10 +27,16 @@ _GAP = 0.05
 class SideBySide:
     """Moves each image with the layers on it to its own place.
 
+    Meanwhile a press on an image makes it the current one: else a brush of another
+    image would paint nothing there, and say nothing.
+
     napari's own grid gives each layer, or each fixed number of layers, a place: an
     image and its annotation would be separated as soon as one has cells and another has
     none.
     """
+
+    changed = Signal()
+    """It was switched on or off."""
 
     def __init__(self, viewer: ViewerModel, images: ImageList) -> None:
         self._viewer, self._images = viewer, images
@@ -41,6 +50,7 @@ class SideBySide:
         """Put the open images side by side, or back in place."""
         self._put_back()
         self.shown = shown
+        self._listen(shown)
         every = [image.id for image in self._images.opened()]
         if shown:
             self._arrange(every)
@@ -49,11 +59,13 @@ class SideBySide:
         elif (current := self._images.current) is not None:
             self._images.set_current(current.id)
             zoom_to(self._viewer, self._images.layers(current.id))
+        self.changed.emit()
 
     def close(self) -> None:
         """Put everything back and stop following the images."""
         self._put_back()
         self._images.attached.disconnect(self._on_attached)
+        self._listen(False)
 
     def _arrange(self, ids: list[str]) -> None:
         """Move the images into a grid that is about square, line by line."""
@@ -81,6 +93,26 @@ class SideBySide:
             self._move(first, home - first.translate[-2:])
         self._home.clear()
 
+    def _listen(self, on: bool) -> None:
+        callbacks = self._viewer.mouse_drag_callbacks
+        if on and self._on_press not in callbacks:
+            callbacks.append(self._on_press)
+        elif not on and self._on_press in callbacks:
+            callbacks.remove(self._on_press)
+
+    def _on_press(self, _viewer: ViewerModel, event: Any) -> None:
+        if event.button != 1:
+            return
+        under = [
+            image.id
+            for image in self._images.opened()
+            if _holds(self._images.layers(image.id)[0], event.position)
+        ]
+        current = self._images.current
+        if under and (current is None or current.id not in under):
+            # napari asks the active layer next: its brush paints from here on
+            self._images.set_current(under[0])
+
     def _on_attached(self, _id: str) -> None:
         if self.shown:
             self.set_shown(True)
@@ -90,3 +122,9 @@ def _extent(layer: Layer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the lower and the upper corner (y, x) in the world."""
     low, high = np.asarray(layer.extent.world)[:, -2:]
     return low, high
+
+
+def _holds(layer: Layer, position: Sequence[float]) -> bool:
+    """Whether a point of the world is in a layer, as seen along the other axes."""
+    low, high = _extent(layer)
+    return bool(np.all((low <= position[-2:]) & (position[-2:] <= high)))

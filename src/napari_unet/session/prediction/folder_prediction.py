@@ -66,13 +66,18 @@ class FolderPrediction:
 
     @property
     def sentence(self) -> str:
-        """The numbers of images by their outcome, in a sentence or two."""
+        """The numbers of images by their outcome, in a sentence or two.
+
+        Empty until the first one is done.
+        """
         counts = {
             "predicted": self.predicted,
             "there already": self.there,
             "not done": len(self.failures),
         }
         images = sum(counts.values())
+        if self.running and not images:
+            return ""
         listed = ", ".join(
             f"{number} {what}" for what, number in counts.items() if number
         )
