@@ -99,7 +99,7 @@ def test_the_command_line_says_which_is_taken_and_why(
     assert "auto: takes nuclei: nuclei is 9" in told.out + told.err
     # one row for each image
     summary = (tmp_path / "out" / "summary.csv").read_text("utf-8").splitlines()
-    assert summary[0].startswith("image,time_points_with_cells,cells,area_px_mean")
+    assert summary[0].startswith("image,time_points,cells,area_px_mean")
     assert summary[1].startswith("cells,1,")
     # the same again: what is there stays, and is found
     assert main([*command, "--save", "instances,table", "--device", "cpu"]) == 0

@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     from napari_unet.io.prediction_folder import PredictionFolder
 
 SUMMARY = "summary.csv"
-_TIMES = "time_points_with_cells"
 
 
 def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | None:
     """Write the summary of images; None if no table of cells is there.
 
-    Columns are `image`, `time_points_with_cells` (tables know no others), `cells` (of
-    all time points together), and mean, median and sum of each size that is known
-    (`area_px`, `volume_um3`, ...), empty where it is not known of an image. A file of
-    that name that is not a summary stays.
+    Columns are `image`, `time_points`, `cells` (of all time points together), and mean,
+    median and sum of each size that is known (`area_px`, `volume_um3`, ...), empty
+    where it is not known of an image. A file of that name that is not a summary stays.
 
     Raises
     ------
@@ -61,7 +59,7 @@ def _row(path: Path) -> dict[str, float]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         cells = list(csv.DictReader(file))
     row: dict[str, float] = {
-        _TIMES: len({cell["t"] for cell in cells}),
+        "time_points": len({cell["t"] for cell in cells}),
         "cells": len(cells),
     }
     for size in SIZES:
@@ -75,10 +73,9 @@ def _row(path: Path) -> dict[str, float]:
 
 def _columns() -> list[str]:
     kinds = ("mean", "median", "sum")
-    return [_TIMES, "cells", *(f"{s}_{k}" for s in SIZES for k in kinds)]
+    return ["time_points", "cells", *(f"{s}_{k}" for s in SIZES for k in kinds)]
 
 
 def _is_summary(path: Path) -> bool:
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        # of older versions, too
-        return file.readline().startswith("image,time_points")
+        return file.readline().startswith("image,time_points,cells")
