@@ -1063,6 +1063,24 @@ def test_next_tells_which_tiles_to_annotate(
     assert "--count is 1 or more, found 0" in capsys.readouterr().err
 
 
+def test_next_shows_grey_to_a_network_of_colours_as_it_is_stored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 255, (64, 64, 1), np.uint8), 3, axis=2)
+    images = tmp_path / "images"
+    images.mkdir()
+    for name, data in (("grey", grey), ("colour", grey // np.array([1, 2, 3], "u1"))):
+        tifffile.imwrite(images / f"{name}.tif", data, photometric="rgb")
+    model = tmp_path / "m.safetensors"
+    table = u_shape(ndim=2, channels=3, classes=2, width=2, depth=1)
+    save_model(random_model(table), model)
+    options = ["--model", str(model), "--device", "cpu", "--count", "2", "--json", "-"]
+    assert main(["next", str(images), *options]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["looked_at"].startswith("2 tiles of 2 images compared")
+
+
 def test_one_bad_image_is_told_and_tiles_of_the_others_are_suggested(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -409,3 +409,29 @@ def test_what_predict_saves_for_other_programs_pairs_with_any_truth(
         (f"{name}{written.suffixes[0]}", f"{known}.tif")
         for name, known in names.items()
     )
+
+
+def test_slices_of_times_are_compared_in_one_order_only(tmp_path: Path) -> None:
+    pages = np.stack([np.roll(CELLS, 2 * k, axis=1) for k in range(6)])
+    (tmp_path / "p").mkdir()
+    write_labels(tmp_path / "p" / "a.tif", pages.reshape(2, 3, *CELLS.shape), "tzyx")
+    alike = save(tmp_path / "t", a=pages)  # slices or times: one after the other
+    assert evaluate(tmp_path / "p", [alike], ["iou"]) == {"iou": 1.0}
+    (tmp_path / "u").mkdir()
+    write_labels(tmp_path / "u" / "a.tif", pages.reshape(3, 2, *CELLS.shape), "tzyx")
+    with pytest.raises(ValueError, match="equal sizes, found 2 and 3 along t"):
+        evaluate(tmp_path / "p", [tmp_path / "u"], ["iou"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5, 1.5, 255.5])
+@pytest.mark.parametrize("folder", ["probabilities", "mine"])
+def test_real_numbers_that_are_no_probabilities_are_refused(
+    tmp_path: Path, value: float, folder: str
+) -> None:
+    cell = np.where(FOUND > 0, 0.9, 0.1).astype(np.float32)
+    truth = save(tmp_path / "t", a=CELLS)
+    good = save(tmp_path / "good" / folder, a=cell)
+    assert evaluate(good, [truth], ["iou"])["iou"] == pytest.approx(IOU)
+    cell[3, 4] = value
+    with pytest.raises(ValueError, match=r"a\.tif: has real numbers, which are prob"):
+        evaluate(save(tmp_path / folder, a=cell), [truth], ["iou"])

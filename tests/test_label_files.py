@@ -216,6 +216,20 @@ def test_a_stack_of_labels_has_the_times_of_its_image(
         assert (said in capsys.readouterr().err) == (axes == "TYX")
 
 
+def test_slices_of_times_are_not_taken_for_times_of_slices(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that has both axes says which is which."""
+    pages = np.stack([np.roll(CELLS, k) for k in range(6)])
+    for folder, shape in (("i", (2, 3)), ("l", (3, 2))):
+        (tmp_path / folder).mkdir()
+        values = pages.reshape(*shape, *CELLS.shape)
+        options = {"metadata": {"axes": "TZYX"}, "imagej": True}
+        tifffile.imwrite(tmp_path / folder / "a.tif", values, **options)
+    assert train(tmp_path / "i", tmp_path / "l", tmp_path / "m.safetensors") == 1
+    assert "must have equal sizes" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="names are letters there")
 def test_files_may_have_names_with_bytes_of_no_letter(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.tif")

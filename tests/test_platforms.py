@@ -5,11 +5,13 @@ from __future__ import annotations
 import mmap
 import ntpath
 import os
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -241,6 +243,26 @@ def test_images_whose_names_differ_in_capitals(
         assert distinct_files(files) == files
 
 
+@pytest.mark.parametrize(("platform", "refused"), [("darwin", True), ("linux", False)])
+@pytest.mark.parametrize("name", ["Größe", "Å", "é" * 3])
+def test_images_whose_names_differ_in_how_letters_are_written(
+    platform: str,
+    refused: bool,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their results would be one file on the disks of macOS."""
+    both = [normalize(form, name) for form in ("NFC", "NFD")]
+    files = [tmp_path / str(k) / f"{one}.tif" for k, one in enumerate(both)]
+    monkeypatch.setattr(sys, "platform", platform)
+    if refused:
+        with pytest.raises(ValueError, match="overwrite each other"):
+            distinct_files(files)
+    else:
+        assert distinct_files(files) == files
+
+
 @pytest.mark.parametrize(
     "path",
     [r"Z:\data\a.tif", "Z:/data/a.tif", r"\\lab\data\a.tif", "/data/a.tif", "./a.tif"],
@@ -252,6 +274,27 @@ def test_a_path_that_was_noted_on_another_system_names_its_file(
     here = tmp_path / "a.tif"
     here.touch()
     assert find_file(path, tmp_path) == here
+
+
+@pytest.mark.parametrize("root", ["Z:\\data\\", "\\\\lab\\data\\", "/data/", "./", ""])
+def test_files_of_one_name_are_found_again_in_their_folders(
+    root: str, tmp_path: Path
+) -> None:
+    slash = "\\" if "\\" in root else "/"
+    for day in ("1", "2"):
+        (tmp_path / day).mkdir()
+        (tmp_path / day / "a.tif").touch()
+        found = find_file(f"{root}{day}{slash}a.tif", tmp_path)
+        assert found == tmp_path / day / "a.tif"
+    (tmp_path / "a.tif").touch()
+    assert find_file(f"{root}3{slash}a.tif", tmp_path) == tmp_path / "a.tif"
+    # no name leads out of the folder
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=f"nor is it in {re.escape(str(inner))}"
+    ):
+        find_file(f"{root}..{slash}a.tif", inner)
 
 
 def test_files_of_several_drives_are_told_apart_by_their_whole_path(

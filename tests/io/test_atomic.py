@@ -240,3 +240,21 @@ def test_a_stray_link_goes_without_what_it_leads_to(tmp_path: Path) -> None:
     remove_strays(tmp_path, age_s=0)
     assert list(tmp_path.iterdir()) == [victim]
     assert (victim / "notes").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("name", ["none/x.tif", "./none/x.tif", "a/../none/x.tif"])
+@pytest.mark.skipif(sys.platform == "win32", reason="other error numbers")
+def test_a_library_that_opens_the_whole_path_is_told_apart_no_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(
+            OSError, match=r"x\.tif: cannot be written, its folder does not exist"
+        ) as caught,
+        atomic(name) as temporary,
+    ):
+        Path(os.path.abspath(temporary)).write_bytes(b"new")
+    assert ".part" not in str(caught.value)
+    with pytest.raises(FileNotFoundError, match="other"), atomic("b.tif"):
+        Path("other").read_bytes()  # not from writing

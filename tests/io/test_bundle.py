@@ -20,6 +20,7 @@ from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.bundle import Bundle, is_bundle, write_bundle, write_images
+from napari_unet.io.images import read_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -341,3 +342,22 @@ def test_a_bundle_that_was_checked_is_open_no_longer(tmp_path: Path) -> None:
         assert str(path) not in pathlib.Path("/proc/self/maps").read_text()
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    "names", [("a-3", "b", "a", "a"), ("a", "a", "a-2"), ("A-3", "a", "a", "a-3-3")]
+)
+def test_images_that_are_called_alike_are_all_unpacked(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    images = [
+        Image(np.full((4, 5), k, np.int64), "yx", name=name)
+        for k, name in enumerate(names)
+    ]
+    path = tmp_path / "b.zip"
+    for _ in write_images(path, images, random_model(ODD)):
+        pass
+    _, files = Bundle(path).unpack(tmp_path)
+    assert len({file.name.casefold() for file in files}) == len(names)
+    found = [int(np.asarray(read_image(file).data)[0, 0]) for file in files]
+    assert found == list(range(len(names)))

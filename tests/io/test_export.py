@@ -15,6 +15,7 @@ import tifffile
 from zarr.storage import LocalStore
 
 from napari_unet.core.cells.label_colours import label_colours
+from napari_unet.core.images.image import Image
 from napari_unet.io import export
 from napari_unet.io.export import (
     fits_imagej,
@@ -319,3 +320,28 @@ def test_writing_block_by_block_can_be_given_up(tmp_path: Path) -> None:
         next(blocks)
     blocks.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "dtype", ["i8", "u8", "f2", "f8", "i4", "u4", "?", "i1", ">u2"]
+)
+@pytest.mark.parametrize("most", [1, 100, 2**31 - 1, 2**40])
+def test_pixels_of_each_type_are_kept(tmp_path: Path, dtype: str, most: int) -> None:
+    kind = np.dtype(dtype)
+    if kind.kind in "iu" and most > np.iinfo(kind).max:
+        pytest.skip("the type has no such number")
+    if kind.kind == "b" or kind == np.float16:
+        most = 1
+    values = np.array([[0, most], [most // 2, 1]]).astype(kind)
+    path = tmp_path / "a.ome.tif"
+    export.write_pixels(path, Image(values, "yx", (0.5, 0.25)))
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, values)
+    assert image.spacing_um == (0.5, 0.25)
+
+
+def test_negative_pixels_of_64_bits_are_kept(tmp_path: Path) -> None:
+    for values in ([-5, 3], [-5, 2**31], [-(2**40), 7]):
+        export.write_pixels(tmp_path / "a.ome.tif", Image(np.array([values]), "yx"))
+        data = read_image(tmp_path / "a.ome.tif").data
+        np.testing.assert_array_equal(data, [values])

@@ -12,6 +12,7 @@ import tifffile
 import zarr
 
 from napari_unet.core.images.image import Image
+from napari_unet.core.images.normalisation import measure
 from napari_unet.io.images import check_finite, find, read_image, read_labels
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5)
@@ -220,6 +221,20 @@ def test_a_value_no_network_takes_is_told_with_its_place(value: float) -> None:
     data[1, 2, 0, 1050, 3] = value  # in the second band of rows
     with pytest.raises(ValueError, match=r"found .* at t=1, z=2, c=0, y=1050, x=3"):
         check_finite(image)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_infinite_values_of_each_precision_are_refused(
+    value: float, dtype: type
+) -> None:
+    data = np.full((4, 5), np.finfo(np.float16).max, dtype)
+    check_finite(Image(data, "yx"))
+    data[1, 2] = value
+    with pytest.raises(ValueError, match=r"up to 1e\+36, found .* at c=0, y=1, x=2"):
+        check_finite(Image(data, "yx"))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        measure(Image(data, "yx"))
 
 
 def test_the_last_row_and_column_are_checked_and_integers_need_no_check() -> None:

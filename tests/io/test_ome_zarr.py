@@ -170,6 +170,21 @@ def test_older_ngff_without_described_axes_is_read(tmp_path: Path, axes: Any) ->
     assert (read.axes, read.spacing_um) == ("tzyx", None)
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "said"), [("angle", "custom", "A"), ("Phase", "space", "P")]
+)
+def test_an_axis_of_another_name_is_read_as_slices_and_told(
+    tmp_path: Path, name: str, kind: str, said: str
+) -> None:
+    axes = [{"name": name, "type": kind}, {"name": "y"}, {"name": "x"}]
+    image = {"axes": axes, "datasets": [{"path": "0"}]}
+    foreign(tmp_path / "a.zarr", {"multiscales": [image]}, DATA[0])
+    read = read_image(tmp_path / "a.zarr")
+    assert read.axes == "zyx"
+    (note,) = read.notes
+    assert f"that the file calls {said} is read as slices" in note
+
+
 def test_a_scale_without_a_unit_is_no_pixel_size(tmp_path: Path) -> None:
     steps = [{"type": "scale", "scale": [0.5, 0.5]}]
     image = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from typing import TYPE_CHECKING
 
 import imagecodecs
@@ -89,8 +91,6 @@ def grey_png(path: Path, values: np.ndarray, bits: int) -> Path:
     picture.save(path, bits=bits)
     content = bytearray(path.read_bytes())
     content[25] = 0  # the colour type, after signature, length, name, sizes and bits
-    import zlib
-
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
     at = content.index(b"PLTE") - 4
     end = at + 12 + int.from_bytes(content[at : at + 4], "big")
@@ -117,7 +117,13 @@ def test_three_equal_colours_are_grey(
 def test_a_blank_picture_in_colour_stays_in_colour(tmp_path: Path, value: int) -> None:
     path = tmp_path / "a.png"
     PIL.Image.fromarray(np.full((4, 5, 3), value, np.uint8)).save(path)
-    assert read_image(path).channels == 3
+    image = read_image(path)
+    assert image.channels == 3
+    # unless a network of one channel is to see it
+    assert image.with_channels(3) is image
+    grey = image.with_channels(1)
+    assert (grey.axes, grey.data.shape) == ("yx", (4, 5))
+    np.testing.assert_array_equal(grey.read(), np.full((4, 5), value))
     np.testing.assert_array_equal(read_labels(path).data, np.full((4, 5), value))
 
 
@@ -196,3 +202,66 @@ def test_a_picture_that_is_to_be_turned_is_read_as_it_is_stored(
     # as napari reads it
     np.testing.assert_array_equal(image.data, imageio.v3.imread(path))
     assert any("turned or mirrored" in note for note in image.notes) == (turned == 6)
+
+
+@pytest.mark.parametrize(("bits", "highest"), [(1, 1), (2, 3), (4, 15), (8, 19)])
+def test_few_bits_are_numbers_in_labels_also_where_one_is_transparent(
+    tmp_path: Path, bits: int, highest: int
+) -> None:
+    stored = (GREY % (highest + 1)).astype(np.uint8)
+    path = grey_png(tmp_path / "a.png", stored, bits)
+    content = path.read_bytes()
+    at = content.index(b"IDAT") - 4
+    see_through = b"tRNS" + (0).to_bytes(2, "big")
+    chunk = struct.pack(">I", 2) + see_through
+    chunk += struct.pack(">I", zlib.crc32(see_through))
+    path.write_bytes(content[:at] + chunk + content[at:])
+    labels = read_labels(path)
+    assert labels.axes == "yx"
+    np.testing.assert_array_equal(labels.data, stored)
+    step = 255 // (2**bits - 1)
+    np.testing.assert_array_equal(read_image(path).data, stored * step)
+
+
+@pytest.mark.parametrize(
+    "greys",
+    [
+        [0, *[255] * 255],  # all in white
+        [0] * 256,
+        [255, *[0] * 255],
+        [k // 2 for k in range(256)],
+    ],
+)
+def test_labels_of_one_grey_are_several(tmp_path: Path, greys: list[int]) -> None:
+    picture = PIL.Image.fromarray(GREY).convert("P")
+    picture.putdata(GREY.ravel().tolist())
+    picture.putpalette([grey for grey in greys for _ in range(3)])
+    picture.save(tmp_path / "a.png")
+    labels = read_labels(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels.data, GREY)
+    assert "the numbers of the colours are read" in labels.notes[0]
+    shown = read_image(tmp_path / "a.png").data
+    np.testing.assert_array_equal(shown, np.array(greys)[GREY])
+
+
+def test_the_black_that_is_used_is_the_background(tmp_path: Path) -> None:
+    """Unused places of a palette are black, too."""
+    colours = [(255, 255, 255), (255, 0, 0), (0, 0, 0), *[(0, 0, 0)] * 253]
+    path = palette(tmp_path / "a.png", *colours[:3])
+    picture = PIL.Image.open(path)
+    picture.putpalette([value for colour in colours for value in colour])
+    picture.save(path)
+    expected = np.array([2, 1, 0])[NUMBERS % 3]
+    np.testing.assert_array_equal(read_labels(path).data, expected)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_further_pictures_of_a_jpeg_are_told(tmp_path: Path, count: int) -> None:
+    pictures = [PIL.Image.fromarray(np.full((16, 16), 60 * k, "u1")) for k in (1, 2, 3)]
+    path = tmp_path / "a.jpg"
+    pictures[0].save(path, "MPO", save_all=True, append_images=pictures[1:count])
+    image = read_image(path)
+    np.testing.assert_allclose(image.data, 60, atol=2)
+    assert image.notes == (f"it holds {count} pictures: the first is read.",)
+    pictures[0].save(path)
+    assert read_image(path).notes == ()

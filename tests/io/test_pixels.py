@@ -44,6 +44,22 @@ def test_axes_that_cannot_be_told_are_asked_for(
         Pixels(np.arange(np.prod(shape)).reshape(shape), axes).image("a")
 
 
+@pytest.mark.parametrize("axis", "rphemavl")
+def test_an_axis_that_is_called_otherwise_is_read_as_slices_and_told(axis: str) -> None:
+    pixels = Pixels(np.zeros((3, 4, 5)), f"{axis}yx")
+    image = pixels.image("a")
+    assert image.axes == "zyx"
+    (note,) = image.notes
+    assert note.startswith(f"an axis of 3 that the file calls {axis.upper()} is read")
+    assert pixels.image("a", "tyx").notes == ()
+    assert Pixels(np.zeros((1, 4, 5)), f"{axis}yx").image("a").notes == ()
+
+
+@pytest.mark.parametrize("axis", "iq?z")
+def test_an_axis_of_which_a_file_says_nothing_is_no_news(axis: str) -> None:
+    assert Pixels(np.zeros((3, 4, 5)), f"{axis}yx").image("a").notes == ()
+
+
 def test_given_axes_overrule_the_file() -> None:
     pixels = Pixels(np.zeros((2, 1, 4, 5)), "tzyx", {"z": 3.0, "y": 2.0, "x": 1.0})
     assert pixels.image("a", "zcyx").axes == "zyx"

@@ -143,6 +143,29 @@ def test_nrrd_of_spacings_with_units_and_without(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("units", "found"),
+    [
+        (("um", "um", "mm"), (500.0, 0.3, 0.2)),
+        (("um", "nm", "um"), (0.5, 0.0003, 0.2)),
+        (("mm", "furlong", "um"), None),
+        (("um", "um"), (0.5, 0.3, 0.2)),
+    ],
+)
+def test_each_axis_of_nrrd_has_its_own_unit(
+    tmp_path: Path, units: tuple[str, ...], found: tuple[float, ...] | None
+) -> None:
+    header = {"space dimension": 3, "space directions": np.diag([0.2, 0.3, 0.5])}
+    path = with_nrrd(tmp_path / "a.nrrd", VOLUME, encoding="raw", **header)
+    head, _, rest = path.read_bytes().partition(b"space dimension: 3\n")
+    said = " ".join(f'"{unit}"' for unit in units)
+    line = f"space dimension: 3\nspace units: {said}\n".encode()
+    path.write_bytes(head + line + rest)
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, VOLUME)
+    assert image.spacing_um == (found if found is None else pytest.approx(found))
+
+
+@pytest.mark.parametrize(
     "named", ["../secret.raw", "/etc/hostname", "LIST", "a%03d.raw 1 3 1", ""]
 )
 def test_nrrd_follows_no_path(tmp_path: Path, named: str) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import tifffile
 
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.summary import SUMMARY, write_summary
@@ -64,3 +65,27 @@ def test_what_is_no_summary_stays(folder: PredictionFolder, tmp_path: Path) -> N
     with pytest.raises(FileExistsError, match="no summary of this program"):
         write_summary(folder, [file])
     assert mine.read_text() == "my own numbers\n"
+
+
+@pytest.mark.parametrize(
+    ("axes", "given", "times"),
+    [("TYX", None, 5), ("ZYX", None, 1), ("ZYX", "tyx", 5), ("TYX", "zyx", 1)],
+)
+@pytest.mark.parametrize("with_cells", [[], [0], [0, 3]])
+def test_time_points_without_cells_count(
+    folder: PredictionFolder,
+    tmp_path: Path,
+    axes: str,
+    given: str | None,
+    times: int,
+    with_cells: list[int],
+) -> None:
+    file = tmp_path / "a.tif"
+    options = {"imagej": True, "metadata": {"axes": axes}}
+    tifffile.imwrite(file, np.zeros((5, 8, 9), np.uint8), **options)
+    seen = with_cells if times > 1 else [0] * len(with_cells)
+    put(folder, file, label=[*range(1, len(seen) + 1)], t=seen)
+    path = write_summary(folder, [file], given)
+    assert path is not None
+    lines = path.read_text("utf-8").splitlines()
+    assert lines == ["image,time_points,cells", f"a,{times},{len(seen)}"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import tracemalloc
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +14,6 @@ from napari_unet.io import tiff
 from napari_unet.io.images import read_image, read_labels
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from napari_unet.core.images.image import Image
 
 STACK = np.arange(3 * 4 * 5, dtype=np.uint16).reshape(3, 4, 5)
@@ -520,3 +519,27 @@ def test_labels_that_are_compressed_as_a_jpeg_are_refused(
     assert read_image(file).data.size == masks.size
     tifffile.imwrite(file, masks, compression="zlib", photometric="minisblack")
     assert not np.any(read_labels(file).data)
+
+
+@pytest.mark.parametrize("reader", [read_image, read_labels])
+def test_a_grey_ramp_leaves_all_16_bits(tmp_path: Path, reader: Any) -> None:
+    values = (np.arange(600, dtype=np.uint16) * 109).reshape(20, 30)
+    greys = np.arange(2**16, dtype=np.uint16)
+    for table, wanted in ((greys, values), (greys[::-1], 65535 - values)):
+        path = tmp_path / "a.tif"
+        options = {"photometric": "palette", "colormap": np.stack([table] * 3)}
+        tifffile.imwrite(path, values, metadata=None, **options)
+        np.testing.assert_array_equal(reader(path).data, wanted)
+
+
+def test_more_images_in_one_page_than_in_the_chain(tmp_path: Path) -> None:
+    """Those in its SubIFDs are larger, so they are none of its levels."""
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(np.full((32, 32), 1, np.uint8), subifds=2, metadata=None)
+        file.write(np.full((64, 64), 2, np.uint8), metadata=None)
+        file.write(np.full((64, 64), 3, np.uint8), metadata=None)
+    with pytest.raises(ValueError, match=r"it holds \d images"):
+        read_image(path)
+    assert read_image(Path(f"{path}#1")).data.shape == (32, 32)
+    assert np.asarray(read_image(Path(f"{path}#2")).data)[0, 0, 0] == 2

@@ -327,7 +327,9 @@ def _highest(masks: Iterable[Image]) -> int:
 
 def _check_sizes(prediction: Image, truth: Image, ndim: int) -> None:
     sizes = {a: (prediction.size(a), truth.size(a)) for a in "yx"}
-    if ndim == 3:
+    both = prediction, truth
+    # slices of times follow each other as pages do, but not in two ways
+    if ndim == 3 or all(min(one.size("t"), one.size("z")) > 1 for one in both):
         sizes |= {a: (prediction.size(a), truth.size(a)) for a in "tz"}
     pages = prediction.size("t") * prediction.size("z")
     sizes["pages"] = pages, truth.size("t") * truth.size("z")

@@ -146,9 +146,6 @@ def _read_all(
     for file, partner in zip(files, partners, strict=True):
         try:
             image = read_seen(file, options)
-            if image.channels == 3:
-                # in colour, or grey three times
-                image = image.with_channels(3)
             labels = None if partner is None else read_named(partner, axes, image)
         except (ValueError, OSError) as error:
             problems.append(sentence(error))
@@ -202,6 +199,9 @@ def _events(
         read = read_model(options.model)
         network = prepare(read, settings.device, settings.precision, file=options.model)
         model = network, read.card
+        # in colour, or grey three times
+        wanted = read.card.architecture.channels
+        images = [image.with_channels(wanted) for image in images]
     frames = sample_frames([image.size("t") for image in images])
     for event in suggest(images, frames, known, model, options.count, settings):
         if event is not None:

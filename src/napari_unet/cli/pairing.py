@@ -34,6 +34,9 @@ _ROLES = {
     *("pred", "prediction", "predictions", "predicted"),
 }
 
+# A plus is no sign between words: drug+ is not drug-.
+_WORDS = re.compile(r"\d+|[^\W\d_]+|\+")
+
 By = Literal["name", "order"]
 Key = TypeVar("Key")
 
@@ -249,10 +252,10 @@ def _folded(file: FoundFile, name: str) -> tuple[str, ...]:
 def _words(file: FoundFile) -> tuple[str, ...]:
     """Return the words and numbers of path and name without what a file is."""
     parted = re.sub(r"([a-z])([A-Z])", r"\1 \2", file.name)  # such as maskB
-    words = re.findall(r"\d+|[^\W\d_]+", parted.casefold())
+    words = _WORDS.findall(parted.casefold())
     if len(words) == 2 and words[0] == "t" and words[1].isdigit():
         del words[0]  # frames of the Cell Tracking Challenge
-    above = re.findall(r"\d+|[^\W\d_]+", " ".join(file.folders).casefold())
+    above = _WORDS.findall(" ".join(file.folders).casefold())
     return tuple(word for word in (*above, *words) if word not in _ROLES)
 
 

@@ -42,6 +42,10 @@ SOURCES: dict[Wants, tuple[str, ...]] = {
 }
 
 
+# Sums and resampling may lead beyond 0 and 1 by so much.
+_ROUNDED = 1e-3
+
+
 class Source(NamedTuple):
     """Where predictions of one kind are: a file, folder or pattern."""
 
@@ -93,7 +97,10 @@ def read_prediction(file: Path, saved_kind: str | None, like: Image | None) -> I
             f"{file}: probabilities are real numbers, found {image.data.dtype}."
         )
     # masks from elsewhere may be saved as colours, or as real numbers
-    return image if _is_probability(image, saved_kind) else read_named(file)
+    if not _is_probability(image, saved_kind):
+        return read_named(file)
+    _check_probabilities(image)
+    return image
 
 
 def check_prediction(image: Image, saved_kind: str | None, truth: Kind | None) -> None:
@@ -183,6 +190,17 @@ def _is_probability(image: Image, saved_kind: str | None) -> bool:
         return False
     values = image.read()
     return bool((values != np.floor(values)).any())
+
+
+def _check_probabilities(image: Image) -> None:
+    """Refuse, with a ValueError, values that are no probabilities, such as NaN."""
+    values = image.read()
+    wrong = ~((values >= -_ROUNDED) & (values <= 1 + _ROUNDED))
+    if wrong.any():
+        raise ValueError(
+            f"{image.name}: has real numbers, which are probabilities from 0 to 1 "
+            f"here, found {values[wrong][0]:g}."
+        )
 
 
 def _labels(image: Image) -> Image:

@@ -107,7 +107,7 @@ def conclude(
 ) -> None:
     """Summarise the tables; after success, record what the results were made from."""
     if TABLE in folder.kinds:
-        write_summary(folder, files)
+        write_summary(folder, files, axes)
     if complete:
         basis.note(folder)
         basis.note_in_run(folder, files, axes)

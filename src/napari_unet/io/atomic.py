@@ -224,7 +224,11 @@ def _move(source: Path, path: Path) -> None:
 
 def _came_from_writing(error: OSError, temporary: Path) -> bool:
     """Whether an error comes from writing, not from reading something else."""
-    return error.filename is None or str(error.filename).startswith(str(temporary))
+    if error.filename is None:
+        return True
+    # some libraries open files by their whole path
+    name, ours = (os.path.abspath(os.fsdecode(p)) for p in (error.filename, temporary))
+    return name.startswith(ours)
 
 
 def _in_words(begin: str, error: OSError, path: Path) -> OSError:

@@ -270,7 +270,8 @@ class Bundle:
         for number, image in enumerate(self.images, start=1):
             # as the image was called, and no two alike
             stem = file_stem(image.name, "image", longest=100)
-            if any(image_name(file) == stem for file in files):
+            taken = {image_name(file).casefold() for file in files}
+            while stem.casefold() in taken:
                 stem = f"{stem}-{number}"
             files.append(folder / f"{stem}.ome.tif")
             write_pixels(files[-1], image)

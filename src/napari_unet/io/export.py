@@ -131,9 +131,12 @@ def write_image(
 
 
 def write_pixels(path: str | Path, image: Image) -> None:
-    """Write an image with its own type of pixels; errors as of `write_image`."""
+    """Write an image with its own type of pixels, or one that an OME-TIFF has.
+
+    Errors are as of `write_image`.
+    """
     path = Path(path)
-    dtype = np.dtype(image.data.dtype)
+    dtype = _ome_type(image)
     low, high = (0.0, 1.0) if dtype.kind in "fb" else (0.0, float(np.iinfo(dtype).max))
     deque(_written(image, path, dtype, (low, high), None), maxlen=0)
 
@@ -352,6 +355,21 @@ def _imagej(image: Image, shown: tuple[float, float]) -> dict[str, Any]:
         "resolution": (1 / width, 1 / height),
         "resolutionunit": "NONE",
     }
+
+
+def _ome_type(image: Image) -> np.dtype[Any]:
+    """Return a type of OME's that holds the pixels: its integers have 32 bits at most.
+
+    Integers beyond become real numbers, as a network sees them.
+    """
+    dtype = np.dtype(image.data.dtype)
+    if dtype == np.float16:
+        return np.dtype(np.float32)
+    if dtype.kind not in "iu" or dtype.itemsize <= 4:
+        return dtype
+    ends = [int(end) for part in _parts(image) for end in (part.min(), part.max())]
+    narrow = np.result_type(*map(np.min_scalar_type, (min(ends), max(ends))))
+    return narrow if narrow.itemsize <= 4 else np.dtype(np.float64)
 
 
 def _ome(image: Image) -> dict[str, Any]:

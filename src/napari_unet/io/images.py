@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
-from napari_unet.core.images.image import LARGEST, ImageFile
+from napari_unet.core.images.image import LARGEST, ImageFile, within_reach
 from napari_unet.core.text import encodable, printable, reason, unreadable
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
@@ -185,7 +185,7 @@ def check_finite(image: Image) -> None:
     if image.data.dtype.kind != "f":
         return
     for axes, start, block in _blocks(image):
-        bad = ~(np.abs(block) <= LARGEST)  # a comparison with NaN is False
+        bad = ~within_reach(block)
         if bad.any():
             index = np.argwhere(bad)[0]
             value = block[tuple(index)]

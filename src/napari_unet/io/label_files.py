@@ -201,10 +201,11 @@ def _has_image_below(file: Path, size: int, changed: int) -> bool:
 def _as_of(labels: Image, like: Image) -> Image:
     """Take slices for time points, or the reverse, if the image has the others.
 
-    Many files do not say whether a stack is of slices or of times.
+    Many files do not say whether a stack is of slices or of times; one that has both
+    does.
     """
     sizes, wanted = ([one.size(axis) for axis in "tz"] for one in (labels, like))
-    if sizes == wanted or sizes[::-1] != wanted:
+    if sizes == wanted or sizes[::-1] != wanted or min(sizes) > 1:
         return labels
     axes = labels.axes.translate(str.maketrans("tz", "zt"))
     was, now = ("slices", "times") if "z" in labels.axes else ("times", "slices")

@@ -15,7 +15,7 @@ from napari_unet.core.images.image import Image
 from napari_unet.core.text import printable
 from napari_unet.io.images import read_image, read_labels
 from napari_unet.io.model_file import load_model
-from napari_unet.io.names import noted_name, split_number
+from napari_unet.io.names import noted_parts, split_number
 from napari_unet.io.records import inside
 from napari_unet.io.trained_run import (
     RECORD,
@@ -99,18 +99,26 @@ def learnt_pairs(
 def find_file(name: str, look_in: Path | None) -> Path:
     """Return where a file of a run is now: in a folder that is named, or as it was.
 
+    In the folder it may be in folders as it was: files of one name are told apart by
+    them.
+
     Raises
     ------
     FileNotFoundError
         It is in neither.
     """
-    path = Path(name)
-    for candidate in (path,) if look_in is None else (look_in / noted_name(name), path):
+    candidates = [Path(name)]
+    if look_in is not None:
+        parts = noted_parts(name)
+        below = [parts[k:] for k in range(len(parts)) if ".." not in parts[k:]]
+        candidates = [*(look_in.joinpath(*tail) for tail in below), *candidates]
+    for candidate in candidates:
         if split_number(candidate)[0].exists():
             return candidate
+    where = "" if look_in is None else f", nor is it in {look_in}"
     raise FileNotFoundError(
         f"{printable(name)}: the run learnt from it or predicted it, and it is not "
-        "there any more; name the folder where it is now with --images."
+        f"there any more{where}; name the folder where it is now with --images."
     )
 
 

@@ -74,6 +74,12 @@ def noted_name(path: str) -> str:
     return (PureWindowsPath if is_of_windows(path) else PurePath)(path).name
 
 
+def noted_parts(path: str) -> tuple[str, ...]:
+    """Return the folders and the name of a noted path, without drive or root."""
+    noted = (PureWindowsPath if is_of_windows(path) else PurePath)(path)
+    return noted.relative_to(noted.anchor).parts
+
+
 def file_stem(
     title: str, otherwise: str, fill: str = "_", longest: int | None = None
 ) -> str:

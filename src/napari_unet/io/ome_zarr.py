@@ -12,6 +12,7 @@ from hashlib import sha256
 from itertools import islice, product
 from math import prod
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -428,7 +429,11 @@ def _bare_axes(array: Any) -> str:
 def _letter(axis: str | Mapping[str, str]) -> str:
     """Return the axis letter of a name (NGFF 0.3) or a record (0.4 on)."""
     if isinstance(axis, str):
-        return axis.lower() if axis.lower() in tuple(AXES) else "?"
+        first = axis[:1].lower()
+        if axis.lower() in tuple(AXES):
+            return first
+        # of a name that is none of ours, so as to tell the axis
+        return first if first in set(ascii_lowercase) - set(f"{AXES}s") else "?"
     return _TYPES.get(axis.get("type", ""), _letter(axis["name"]))
 
 

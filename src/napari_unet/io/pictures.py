@@ -5,6 +5,7 @@ PNG: https://www.w3.org/TR/png-3; markers of JPEG: ITU-T T.81, annex B.
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from contextlib import suppress
@@ -24,6 +25,8 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}  # markers of JPEG that have no length
 _END = 0xD9
 _EXIF = b"Exif\0\0"
 ORIENTATION = 274  # the tag, of EXIF as of TIFF
+# Several pictures in a JPEG: begin of their index, and the tag with their number.
+_SEVERAL, _PICTURES = re.compile(rb"\xff\xe2..MPF\0", re.DOTALL), 0xB001
 
 TURNED = (
     "it says that it is to be turned or mirrored to be shown: it is read as it is "
@@ -43,13 +46,12 @@ def read_png(path: Path) -> Pixels:
         return _with_palette(chunks, bits)
     # Declared transparency becomes alpha, also of a single grey value.
     data = imagecodecs.png_decode(content)
+    step = 255 // (2**bits - 1) if colours == _GREY and bits < 8 else 1
     if data.ndim == 2:
-        scaled = colours == _GREY and bits < 8
-        step = 255 // (2**bits - 1) if scaled else 1
         return Pixels(data, "yx", notes=_notes(chunks), step=step)
     # Two samples are grey and alpha, four are RGB and alpha.
     alpha = 1 - data.shape[-1] % 2
-    return Pixels(data, "yxs", notes=_notes(chunks), alpha=alpha)
+    return Pixels(data, "yxs", notes=_notes(chunks), alpha=alpha, step=step)
 
 
 def read_jpeg(path: Path) -> Pixels:
@@ -60,7 +62,7 @@ def read_jpeg(path: Path) -> Pixels:
     data = imagecodecs.jpeg_decode(content)
     if not _ends(content):
         raise ValueError("it is cut off, its end is missing")
-    notes = _orientation_notes(content.partition(_EXIF)[2])
+    notes = _orientation_notes(content.partition(_EXIF)[2]) + _further(content)
     if data.ndim == 2:
         return Pixels(data, "yx", notes=notes, altered=True)
     foreign = "CMYK" if data.shape[-1] == 4 else ""
@@ -83,6 +85,27 @@ def _orientation_notes(exif: bytes) -> tuple[str, ...]:
             tag, _, _, turned = struct.unpack_from(f"{order}HHIH", exif, entry)
             if tag == ORIENTATION:
                 return () if turned < 2 else (TURNED,)  # 0 is no orientation
+    return ()
+
+
+def _further(content: bytes) -> tuple[str, ...]:
+    """Return a note on the other pictures of a file of several.
+
+    CIPA DC-007: a segment APP2 has an index of them, with the layout of a TIFF. Cameras
+    with two lenses, and phones, write such files.
+    """
+    found = _SEVERAL.search(content)
+    index = b"" if found is None else content[found.end() :]
+    order = {b"II": "<", b"MM": ">"}.get(index[:2])
+    if order is None:
+        return ()
+    with suppress(struct.error):  # of one that is damaged
+        (at,) = struct.unpack_from(f"{order}I", index, 4)
+        (count,) = struct.unpack_from(f"{order}H", index, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, _, _, pictures = struct.unpack_from(f"{order}HHII", index, entry)
+            if tag == _PICTURES and pictures > 1:
+                return (f"it holds {pictures} pictures: the first is read.",)
     return ()
 
 

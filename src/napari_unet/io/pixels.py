@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _NAMED = 4  # images of a file that a sentence lists
 
+# Axes of which a file says nothing: tifffile's of pages and of anything, and unknown.
+_UNEXPLAINED = "iq?"
+
 
 class SeveralImagesError(ValueError):
     """A file has several images, and none was chosen.
@@ -88,14 +91,14 @@ class Pixels:
         How many of the last samples are transparency.
     guess : str
         Why the samples may not be colours, a sentence; empty if they are.
-    palette : ndarray of uint8, shape (n, 3), or None
+    palette : ndarray of uint8, or uint16 of greys, shape (n, 3), or None
         The colours that the values stand for.
     step : int
         Values were multiplied by it to fill a byte; labels are the stored values.
     foreign : str
         Name of a colour space that is not converted; empty for others.
     grey : bool
-        Three equal colours became one channel.
+        Three equal colours became one channel, or may, of a blank picture.
     altered : bool
         Values were compressed as JPEG does, so they cannot be those of labels.
     """
@@ -106,7 +109,7 @@ class Pixels:
     notes: tuple[str, ...] = ()
     alpha: int = 0
     guess: str = ""
-    palette: NDArray[np.uint8] | None = None
+    palette: NDArray[np.integer] | None = None
     step: int = 1
     foreign: str = ""
     grey: bool = False
@@ -175,6 +178,12 @@ class Pixels:
         known = tuple(self.sizes_um[a] for a in spatial if a in self.sizes_um)
         spacing = known if {"y", "x"} <= set(self.sizes_um) else None
         notes = self.notes
+        for letter, own, n in zip(letters, self.axes, shape, strict=True):
+            if axes is None and letter == "z" and own not in f"z{_UNEXPLAINED}":
+                notes += (
+                    f"an axis of {n} that the file calls {own.upper()} is read as "
+                    "slices; name the axes (--axes) if it has times or channels.",
+                )
         if spacing is not None and len(spacing) < len(spatial):
             notes += ("its pixel size along z is unknown.",)
         data = _narrow(self.data, keep)
@@ -195,6 +204,9 @@ class Pixels:
                 f"{len(palette)} colours."
             )
         grey = bool((palette == palette[:, :1]).all())
+        used = np.unique(numbers)
+        if labels and len(np.unique(palette[used, 0])) < len(used):
+            grey = False  # labels of one grey, such as all in white, are several
         named = axes is not None and len(axes) == self._longer(self.axes)
         if grey:
             data, letters, note = palette[numbers, 0], self.axes, ""
@@ -202,7 +214,7 @@ class Pixels:
             data, letters = numbers, self.axes
             note = "it has a palette: the numbers of the colours are read"
             if labels:
-                data, note = _black_is_zero(numbers, palette, note)
+                data, note = _black_is_zero(numbers, palette, used, note)
         else:
             data, letters = palette[numbers], self.axes + "s"
             note = "it has a palette: the colours are read that it shows"
@@ -227,7 +239,8 @@ class Pixels:
             notes += (self.guess,)
         left = count - self.alpha
         grey = left == 3 and not self.guess and _is_grey(data, self.axes)
-        if grey:
+        # nothing tells whether a blank picture is in colour: the network decides
+        if grey and np.ptp(np.asarray(data)):
             data = data[_samples(self.axes, slice(0, 1))]
             notes += ("its three colours are equal: read as one grey channel.",)
         return replace(self, data=data, notes=notes, alpha=0, guess="", grey=grey)
@@ -314,20 +327,23 @@ def _samples(axes: str, chosen: slice) -> tuple[slice, ...]:
 
 
 def _is_grey(data: ArrayLike, axes: str) -> bool:
-    """Whether the samples of each pixel are equal; a blank picture does not count."""
+    """Whether the samples of each pixel are equal."""
     first = np.asarray(data[_samples(axes, slice(0, 1))])
-    return bool(np.ptp(first)) and all(
+    return all(
         np.array_equal(first, np.asarray(data[_samples(axes, slice(k, k + 1))]))
         for k in range(1, data.shape[axes.index("s")])
     )
 
 
 def _black_is_zero(
-    numbers: NDArray[Any], palette: NDArray[np.uint8], note: str
+    numbers: NDArray[Any],
+    palette: NDArray[np.integer],
+    used: NDArray[np.integer],
+    note: str,
 ) -> tuple[NDArray[Any], str]:
-    """Make black 0, as in labels, where it has another index."""
-    black = np.flatnonzero(palette.max(axis=1) == 0)
-    if 0 in black or not len(black):
+    """Make black 0, as in labels, where it is one of the indices used, and another."""
+    black = used[palette[used].max(axis=1) == 0]
+    if 0 in black or len(black) != 1:
         return numbers, note
     at = int(black[0])
     changed = np.arange(len(palette), dtype=numbers.dtype)

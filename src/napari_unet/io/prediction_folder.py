@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 from uuid import uuid4
 
 from napari_unet.core.text import printable, sentence
@@ -298,8 +299,10 @@ def distinct_files(files: Sequence[Path]) -> list[Path]:
     by_name: dict[str, Path] = {}
     for file in files:
         name = image_name(file)
-        # on their disks names that differ only in case are the same
+        # on their disks names that differ only in case, and on that of a Mac in how é
+        # is written, are the same
         folded = name.casefold() if sys.platform in ("win32", "darwin") else name
+        folded = normalize("NFC", folded) if sys.platform == "darwin" else folded
         other = by_name.setdefault(folded, file)
         if _same(other, file):
             continue

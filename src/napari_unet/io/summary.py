@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_unet.core.cells.table_parts import SIZES
+from napari_unet.io.images import read_image
 from napari_unet.io.names import image_name
 from napari_unet.io.prediction_folder import TABLE
 from napari_unet.io.tables import write_table
@@ -21,12 +22,16 @@ if TYPE_CHECKING:
 SUMMARY = "summary.csv"
 
 
-def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | None:
+def write_summary(
+    folder: PredictionFolder, files: Sequence[Path], axes: str | None = None
+) -> Path | None:
     """Write the summary of images; None if no table of cells is there.
 
     Columns are `image`, `time_points`, `cells` (of all time points together), and mean,
     median and sum of each size that is known (`area_px`, `volume_um3`, ...), empty
-    where it is not known of an image. A file of that name that is not a summary stays.
+    where it is not known of an image. Time points are those of the image, as read with
+    `axes`; those with cells if it cannot be read. A file of that name that is not a
+    summary stays.
 
     Raises
     ------
@@ -35,8 +40,12 @@ def write_summary(folder: PredictionFolder, files: Sequence[Path]) -> Path | Non
     FileExistsError
         Something else is there.
     """
-    targets = {image_name(f): folder.target(f, TABLE) for f in files}
-    rows = {name: _row(path) for name, path in targets.items() if path.is_file()}
+    targets = {file: folder.target(file, TABLE) for file in files}
+    rows = {
+        image_name(file): _row(path, file, axes)
+        for file, path in targets.items()
+        if path.is_file()
+    }
     if not rows:
         return None
     path = check_summary(folder)
@@ -54,14 +63,13 @@ def check_summary(folder: PredictionFolder) -> Path:
     return path
 
 
-def _row(path: Path) -> dict[str, float]:
-    """Summarise the cells of an image."""
+def _row(path: Path, image: Path, axes: str | None) -> dict[str, float]:
+    """Summarise the cells of an image, from their table."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         cells = list(csv.DictReader(file))
-    row: dict[str, float] = {
-        "time_points": len({cell["t"] for cell in cells}),
-        "cells": len(cells),
-    }
+    # some may be without a cell
+    times = max(_time_points(image, axes), len({cell["t"] for cell in cells}))
+    row: dict[str, float] = {"time_points": times, "cells": len(cells)}
     for size in SIZES:
         if cells and size in cells[0]:
             values = np.array([float(cell[size] or "nan") for cell in cells])
@@ -69,6 +77,14 @@ def _row(path: Path) -> dict[str, float]:
             row[f"{size}_median"] = float(np.median(values))
             row[f"{size}_sum"] = float(values.sum())
     return row
+
+
+def _time_points(image: Path, axes: str | None) -> int:
+    """Return the time points of an image, 0 if it cannot be read."""
+    try:
+        return read_image(image, axes).size("t")
+    except (OSError, ValueError):
+        return 0
 
 
 def _columns() -> list[str]:

@@ -244,7 +244,8 @@ def _check_complete(file: Any, errors: set[str]) -> tuple[str, ...]:
     # Other kinds of files have their number of pages; here there is only the chain of
     # pages, and a broken chain is a truncated stack.
     pages = len(file.pages)
-    if file.series[0].kind == "generic" and (lost := _undescribed(file)):
+    lost = _undescribed(file) if file.series[0].kind == "generic" else 0
+    if lost > 0:
         raise ValueError(f"{lost} of its {pages} pages cannot be read")
     if _BROKEN_CHAIN not in errors:
         return ()

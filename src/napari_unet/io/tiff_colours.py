@@ -81,10 +81,11 @@ def _with_palette(pixels: Pixels, page: Any) -> Pixels:
     palette = (table if table.max() < 256 else table >> 8).astype(np.uint8)
     grey = bool((palette == palette[:, :1]).all())
     ramp = bool((np.diff(palette.astype(int), axis=0) >= 0).all())
-    if not grey and (ramp or page.is_imagej):
+    deep = page.bitspersample > 8  # more values than there are greys in 8 bits
+    if (not grey or (deep and ramp)) and (ramp or page.is_imagej):
         note = "it has a table of pseudo-colours: the values are read."
         return replace(pixels, notes=(*pixels.notes, note))
-    return replace(pixels, palette=palette)
+    return replace(pixels, palette=table if grey and deep else palette)
 
 
 def _inverted(data: NDArray[Any], bits: int) -> NDArray[Any]:

@@ -228,3 +228,33 @@ def test_a_few_bright_pixels_in_a_flat_image_are_kept() -> None:
     scale = measure(Image(data, "yx"), 0, "structure")
     assert scale.mean == pytest.approx((7 + 893 * 0.2,))
     assert scale.sd == pytest.approx((893 * 0.4,))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "is_lost"),
+    [
+        ("u4", 0, False),
+        ("u4", 2**24, False),
+        ("u4", 2**31, True),
+        ("i4", -(2**31) + 500, True),
+        ("i8", 2**40, True),
+        ("f8", 1e6, False),
+        ("f8", 1e9, True),
+        ("f8", -1e9, True),
+        ("f8", 1e15, False),  # by rounding alone, so it is constant
+    ],
+)
+def test_contrast_that_is_lost_in_float32_is_no_garbage(
+    dtype: str, offset: float, is_lost: bool
+) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.normal(100, 10, (64, 64)).round()
+    cells[20:40, 20:40] += 200
+    plain, moved = cells.astype(dtype), (cells + offset).astype(dtype)
+    if is_lost:
+        with pytest.raises(ValueError, match="less than 32 bits can hold; subtract"):
+            measure(Image(moved, "yx"))
+    elif offset < 1e15:
+        np.testing.assert_allclose(grey(moved), grey(plain), atol=0.05)
+    constant = np.full((64, 64), offset, dtype)
+    np.testing.assert_array_equal(grey(constant), 0)

@@ -136,6 +136,14 @@ def test_settings_in_pixels_of_the_model_become_pixels_of_the_image() -> None:
             [r"nearly equal .*1\.02 × 1 µm \(b\)"],
         ),
         ([(3.0, 0.5, 0.5), (3.0, 0.5, 0.5)], (3.0, 0.5, 0.5), []),
+        (
+            [(3.0, 0.5, 0.5), (0.5, 0.5), None],
+            (3.0, 0.5, 0.5),
+            [
+                r"^b without pixel size along z: taken for 3 µm",
+                r"^c without pixel size: taken for 3 × 0\.5 × 0\.5 µm",
+            ],
+        ),
     ],
 )
 def test_a_model_has_the_pixel_size_of_its_images(
@@ -163,6 +171,25 @@ def test_different_pixel_sizes_are_mixed_only_on_purpose(
     size, notes = common_size(sizes, mix=True)
     assert size is None
     assert "mixed" in notes[0]
+    # nor does an unknown depth make them equal
+    with pytest.raises(ValueError, match="different pixel sizes"):
+        common_size([("a", (2.0, 0.5, 0.5)), ("b", other)])
+
+
+@pytest.mark.parametrize(
+    ("own", "scale", "factors"),
+    [
+        ((0.5, 0.5), 1.0, None),
+        ((0.5, 0.25), 1.0, (1.0, 1.0, 0.5)),
+        ((1.0, 1.0), 1.0, (1.0, 2.0, 2.0)),
+        ((0.25, 0.25), 0.5, (0.5, 0.5, 0.5)),
+        ((0.5, 0.5), 2.0, (2.0, 1.0, 1.0)),
+    ],
+)
+def test_a_stack_of_unknown_depth_is_resampled_along_y_and_x(
+    own: tuple[float, ...], scale: float, factors: tuple[float, ...] | None
+) -> None:
+    assert rescaling((2.0, 0.5, 0.5), own, 3, scale=scale) == factors
 
 
 @pytest.mark.parametrize(

@@ -266,3 +266,47 @@ def test_the_name_of_the_image_may_have_bytes_of_no_letter(path: Path) -> None:
     labels = Image(np.ones((2, 2), np.uint8), "yx", name="caf\udce9")
     geojson.write(path, Objects(labels))
     assert geojson.read(path, labels).labels.read().all()
+
+
+@pytest.mark.parametrize("kind", ["annotation", "detection"])
+def test_in_what_qupath_ignores_there_may_be_other_objects(
+    path: Path, kind: str
+) -> None:
+    like = Image(np.zeros((8, 8), np.uint8), "yx")
+    cell = feature(square(1, 1), objectType=kind, name="4")
+    ignored = feature(square(0, 0, 4), classification={"name": "Ignore*"})
+    region = feature(square(0, 0, 8), classification="Region*", objectType="annotation")
+    found = read(path, region, cell, ignored, like=like)
+    assert set(np.unique(found.labels.data)) == {0, 4}
+    assert found.classes == ()
+    wanted = np.zeros((8, 8), bool)
+    wanted[:4, :4] = True
+    wanted[1:3, 1:3] = False
+    np.testing.assert_array_equal(found.unknown, wanted)
+    assert found.labels.notes == (
+        "1 area is of the class Ignore*: nothing is known there.",
+        "1 object is no cell and is left out.",
+    )
+
+
+def test_a_class_of_a_person_may_end_like_those(path: Path) -> None:
+    found = read(path, feature(square(1, 1), classification="odd*"))
+    assert [kind.name for kind in found.classes] == ["odd*"]
+
+
+def test_several_geometries_of_one_object(path: Path) -> None:
+    line = {"type": "LineString", "coordinates": [[0, 0], [5, 5]]}
+    one, two, three = (
+        {"type": "Polygon", "coordinates": [square(k, k)]} for k in (0, 3, 6)
+    )
+    both = {"type": "MultiPolygon", "coordinates": [one["coordinates"]]}
+    inner = {"type": "GeometryCollection", "geometries": [both, line]}
+    geometry = {"type": "GeometryCollection", "geometries": [inner, two, three]}
+    for shape in (geometry, {**geometry, "coordinates": None}):
+        found = read(path, feature(geometry=shape))
+        assert np.count_nonzero(found.labels.data == 1) == 12
+        assert not any("left out" in note for note in found.labels.notes)
+    empty = {"type": "GeometryCollection", "geometries": [line]}
+    like = Image(np.zeros((4, 4), np.uint8), "yx")
+    found = read(path, feature(geometry=empty), like=like)
+    assert found.labels.notes == ("1 point or line is left out.",)

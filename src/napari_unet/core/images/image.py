@@ -66,7 +66,8 @@ class Image:
     notes: tuple[str, ...] = ()
     # pixel size along y and x in micrometres, also where that along z is unknown
     yx_um: tuple[float, ...] | None = None
-    grey: bool = False  # the file has the one channel three times, as colours
+    # The file has one channel three times, as colours: those of a blank image are left.
+    grey: bool = False
     file: ImageFile | None = None
     # grey values of frames that are not all here, by time point and slice (or None)
     scales: Mapping[Frame, GreyScale] = field(default_factory=dict)
@@ -169,9 +170,14 @@ class Image:
         return 1 if self.axes.endswith("c") else self.channels
 
     def with_channels(self, channels: int) -> Image:
-        """Return grey as the three colours it is stored as, if these are wanted."""
-        if not self.grey or (self.channels, channels) != (1, 3):
+        """Return grey as the three colours it is stored as, if these are wanted.
+
+        A blank picture in colour is grey, if that is wanted.
+        """
+        if not self.grey or {self.channels, channels} != {1, 3}:
             return self
+        if channels == 1:
+            return replace(self.channel(1), grey=False)
         data = np.asarray(self.data)
         colours = np.broadcast_to(data[..., np.newaxis], (*data.shape, 3))
         return replace(self, data=colours, axes=self.axes + "c", grey=False)
@@ -251,6 +257,14 @@ class Field:
     def index(self, box: Box | None = None) -> tuple[int | slice, ...]:
         """Return where a box of the field, with all channels, is in the array."""
         return field_index(self.image.axes, self.t, self.z, box)
+
+
+def within_reach(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+    """Return which values a network can take: numbers up to `LARGEST`."""
+    # in half precision that would be infinite, as are values then; NaN is not below it
+    most = min(LARGEST, float(np.finfo(values.dtype).max))
+    reach: NDArray[np.bool_] = np.abs(values) <= most
+    return reach
 
 
 def whole_key(key: Any, ndim: int) -> tuple[Any, ...]:

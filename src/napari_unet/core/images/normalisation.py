@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from napari_unet.core.images.grey_steps import GreySteps, ZScore
-from napari_unet.core.images.image import LARGEST
+from napari_unet.core.images.image import LARGEST, within_reach
 from napari_unet.core.images.structure import (
     SQUARE,
     Overview,
@@ -61,6 +61,9 @@ _STRUCTURE = 0.2
 _FAR = 1 / 2
 # Debris and dead cells cover less than the rest of this percentile.
 _USUAL = 97
+# Deviations in shares of the mean: float32 has some ten steps in the first, and float64
+# none in the second.
+_RESOLVED, _ROUNDING = 1e-6, 1e-10
 # Distances beyond this multiple of the median distance are cut off.
 _MOST = 3
 
@@ -113,7 +116,8 @@ def measure(
 
     `rule` is that of the model; `spread` asks for the sd that it leads to, if not 1. A
     ValueError says that a value that was read is NaN or infinite, with any rule but
-    "frame" any of the frame, or that the image has too few channels for the rule.
+    "frame" any of the frame, that values differ by too little for their size, or that
+    the image has too few channels for the rule.
     """
     if (known := image.scales.get((t, z))) is not None:
         return known
@@ -125,12 +129,34 @@ def measure(
     else:
         channels = [_of_structure(*found) for found in _structure(image, planes)]
     low, high, mean, sd, empty = zip(*channels, strict=True)
+    _check_precision(image, mean, sd)
     # a constant channel carries nothing: map it to 0
     sd = tuple(
-        1.0 if s < 1e-6 * max(abs(m), 1e-30) else s
+        1.0 if s < _RESOLVED * max(abs(m), 1e-30) else s
         for m, s in zip(mean, sd, strict=True)
     )
     return GreyScale(low, high, mean, sd, empty)
+
+
+def _check_precision(
+    image: Image, mean: tuple[float, ...], sd: tuple[float, ...]
+) -> None:
+    """Refuse grey values whose differences would be lost in the float32 computed with.
+
+    Those of real numbers may be as small as rounding makes them: then they are none.
+    """
+    dtype = np.dtype(image.data.dtype)
+    if np.can_cast(dtype, np.float32, "safe"):
+        return
+    least = _ROUNDING if dtype.kind == "f" else 0.0
+    for number, (m, s) in enumerate(zip(mean, sd, strict=True), start=1):
+        if least * abs(m) < s < _RESOLVED * abs(m):
+            where = f"channel {number} has" if len(mean) > 1 else "it has"
+            raise ValueError(
+                f"{printable(image.name)}: {where} grey values that differ by some "
+                f"{s:.2g} at {m:.10g}, less than 32 bits can hold; subtract {m:.10g} "
+                "from them first."
+            )
 
 
 def in_words(rule: Normalisation) -> str:
@@ -148,7 +174,7 @@ def check_finite(
     """
     if values.dtype.kind != "f":
         return
-    good = np.abs(values) <= LARGEST  # False compared with NaN
+    good = within_reach(values)
     if good.all():
         return
     found = ""

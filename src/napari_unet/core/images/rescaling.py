@@ -44,13 +44,16 @@ def rescaling(
 
     `trained_um` and `spacing_um` are the pixel sizes of what the network sees and of
     this image along ([z,] y, x) in micrometres; the size along z is nothing to a
-    network for planes. `scale` is the size at which it saw the training images, as a
-    share of their own: so is an image taken where either pixel size is unknown. The
-    result are pixels of the network for each pixel of the image, along [z,] y, x; None
-    if they are alike within 5 %. A ValueError says that the image's pixels are more
-    than 16 times larger or smaller than those of the training images.
+    network for planes, and one that the image lacks is taken as of the training images.
+    `scale` is the size at which it saw the training images, as a share of their own: so
+    is an image taken where either pixel size is unknown. The result are pixels of the
+    network for each pixel of the image, along [z,] y, x; None if they are alike within
+    5 %. A ValueError says that the image's pixels are more than 16 times larger or
+    smaller than those of the training images.
     """
     trained, own = (tuple(sizes or ())[-ndim:] for sizes in (trained_um, spacing_um))
+    if (len(trained), len(own)) == (3, 2):
+        own = (trained[0] * scale, *own)
     if not len(trained) == len(own) == ndim:
         return None if scale == 1 else (scale,) * ndim
     if _within(_ALIKE, own, trained):
@@ -72,17 +75,17 @@ def common_size(
     """Return the pixel size of a model that learns from images of these sizes.
 
     `sizes_um` are the name of each image and its pixel size in micrometres along the
-    axes of the network, None where it is unknown. Returned are the middle of those that
-    are known, None if none is, and what was assumed, each a sentence. A ValueError says
-    that sizes differ by more than 5 %, as cells would have two sizes; with `mix` that
-    is accepted, and the model has no size.
+    axes of the network, None where it is unknown, or along y and x if that along z is.
+    Returned are the middle of those that are known, None if none is, and what was
+    assumed, each a sentence. A ValueError says that sizes differ by more than 5 %, as
+    cells would have two sizes; with `mix` that is accepted, and the model has no size.
     """
     known = [(name, tuple(size)) for name, size in sizes_um if size is not None]
     if not known:
         return None, ()
+    known, notes = _with_depth(known)
     axes = zip(*(size for _, size in known), strict=True)
     middle = tuple(float(f"{np.median(axis):.6g}") for axis in axes)
-    notes = []
     if unknown := [name for name, size in sizes_um if size is None]:
         notes.append(
             f"{listed(unknown)} without pixel size: taken for {written(middle)} as "
@@ -107,6 +110,23 @@ def common_size(
         "sizes; give images of one pixel size, resample them, or mix them on purpose "
         "with --mix-pixel-sizes (the model then has no pixel size)."
     )
+
+
+def _with_depth(
+    sizes_um: Sequence[tuple[str, tuple[float, ...]]],
+) -> tuple[list[tuple[str, tuple[float, ...]]], list[str]]:
+    """Give sizes along y and x alone the depth of the others, and say so."""
+    most = max(len(size) for _, size in sizes_um)
+    flat = [name for name, size in sizes_um if len(size) < most]
+    if not flat:
+        return list(sizes_um), []
+    depth = float(np.median([size[0] for _, size in sizes_um if len(size) == most]))
+    note = (
+        f"{listed(flat)} without pixel size along z: taken for {written([depth])} as "
+        "the others have."
+    )
+    sizes = [(n, size if len(size) == most else (depth, *size)) for n, size in sizes_um]
+    return sizes, [note]
 
 
 def note_of_start(

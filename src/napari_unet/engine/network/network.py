@@ -122,7 +122,7 @@ class Network:
         An image whose pixel size is not to count is taken as the training images were.
         """
         ndim = self.geometry.ndim
-        own = image.pixel_size(ndim) if settings.rescale else None
+        own = image.known_um if settings.rescale else None
         return rescaling(self.spacing_um, own, ndim, image.name, self.scale)
 
     def for_image(

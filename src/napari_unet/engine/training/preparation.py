@@ -312,7 +312,10 @@ def _common_size(
 ) -> tuple[tuple[float, ...] | None, tuple[str, ...]]:
     """Return the pixel size of the model, and notes on what was assumed."""
     images = {id(e.field.image): e.field.image for e in examples}
-    sizes = [(i.name, i.pixel_size(settings.ndim)) for i in images.values()]
+    ndim = settings.ndim
+    sizes = [(i.name, (i.known_um or ())[-ndim:] or None) for i in images.values()]
+    if not any(size is not None and len(size) == ndim for _, size in sizes):
+        return None, ()
     own, notes = common_size(sizes, mix=settings.mix_pixel_sizes)
     if own is None:
         return None, notes

@@ -238,9 +238,7 @@ def _scale(card: ModelCard, image: Image) -> float:
     """
     ndim, own = card.architecture.ndim, card.training.scale
     try:
-        found = rescaling(
-            card.spacing_um, image.pixel_size(ndim), ndim, image.name, own
-        )
+        found = rescaling(card.spacing_um, image.known_um, ndim, image.name, own)
     except ValueError:
         return own
     if found is None:

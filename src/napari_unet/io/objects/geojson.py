@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 _NAMES = {"label", "class", "t", "z"}
 # Object types of cells in QuPath; annotations are regions.
 _CELLS = {"detection", "cell"}
-_AREAS = {"Polygon", "MultiPolygon"}
+# Classes of QuPath's own that are no objects.
+_IGNORED, _REGION = "Ignore*", "Region*"
+_OF_QUPATH = {_IGNORED, _REGION}
 
 
 def write(path: Path, objects: Objects) -> None:
@@ -58,7 +60,8 @@ def read(path: Path, like: Image | None = None) -> Objects:
     """Read cells and detections, or the annotations where there are neither.
 
     Ids are the names, if these are numbers and unique in a plane. Points and lines have
-    no area and are left out; so are nuclei within cells.
+    no area and are left out; so are nuclei within cells, and the regions that tell
+    QuPath where to work. In areas to be ignored there may be other objects.
     """
     content = load(path)
     damaged = f"{printable(path)}: is no GeoJSON of objects"
@@ -68,21 +71,28 @@ def read(path: Path, like: Image | None = None) -> Objects:
             alone = content.get("type") == "Feature"
             features = [content] if alone else content["features"]
         features = list(_flat(features))
-        types = [_type(feature) for feature in features]
-        cells = any(found in _CELLS for found in types)
-        wanted = [
-            f for f, t in zip(features, types, strict=True) if t in _CELLS or not cells
-        ]
-        areas = [f for f in wanted if (f["geometry"] or {}).get("type") in _AREAS]
+        named = [_class_name(feature) for feature in features]
+        own = [f for f, n in zip(features, named, strict=True) if n not in _OF_QUPATH]
+        cells = any(_type(feature) in _CELLS for feature in own)
+        wanted = [f for f in own if _type(f) in _CELLS or not cells]
+        areas = [f for f in wanted if _polygons(f["geometry"])]
         found = [_found(feature) for feature in areas]
+        unknown = [
+            _found(feature)
+            for feature, name in zip(features, named, strict=True)
+            if name == _IGNORED and _polygons(feature["geometry"])
+        ]
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(f"{damaged}, or is damaged.") from error
     notes = []
-    named = [(one.label, one.t, one.z) for one in found if one.label is not None]
-    if len(set(named)) < len(named):
+    ids = [(one.label, one.t, one.z) for one in found if one.label is not None]
+    if len(set(ids)) < len(ids):
         found = [one._replace(label=None) for one in found]
         notes.append("Several objects have one name: the names are not taken for ids.")
-    if others := len(features) - len(wanted):
+    if unknown:
+        areas_are = counted(len(unknown), "area is", "areas are")
+        notes.append(f"{areas_are} of the class {_IGNORED}: nothing is known there.")
+    if others := len(features) - len(unknown) - len(wanted):
         regions = counted(
             others, "object is no cell and is", "objects are no cells and are"
         )
@@ -90,7 +100,7 @@ def read(path: Path, like: Image | None = None) -> Objects:
     if others := len(wanted) - len(areas):
         points = counted(others, "point or line is", "points and lines are")
         notes.append(f"{points} left out.")
-    return painted(path, found, like, notes=notes)
+    return painted(path, found, like, notes=notes, unknown=unknown)
 
 
 def _feature(
@@ -186,10 +196,28 @@ def _found(feature: dict[str, Any]) -> Found:
     )
 
 
+def _class_name(feature: dict[str, Any]) -> str:
+    kind = _kind(_properties(feature).get("classification"))
+    return "" if kind is None else kind.name
+
+
+def _polygons(geometry: dict[str, Any] | None) -> list[Any]:
+    """Return the polygons of a geometry, also of several that are one object."""
+    found, left = [], [geometry] if geometry else []
+    while left:
+        one = left.pop(0)
+        kind = one.get("type")
+        if kind == "GeometryCollection":
+            left += one["geometries"]
+        elif kind == "MultiPolygon":
+            found += one["coordinates"]
+        elif kind == "Polygon":
+            found.append(one["coordinates"])
+    return found
+
+
 def _rings(geometry: dict[str, Any]) -> list[NDArray[np.float64]]:
-    polygons = geometry["coordinates"]
-    if geometry["type"] == "Polygon":
-        polygons = [polygons]
+    polygons = _polygons(geometry)
     rings = [np.array(ring, np.float64)[:, :2] for one in polygons for ring in one]
     if geometry.get("isEllipse"):
         corners = np.concatenate(rings)

@@ -25,7 +25,7 @@ from napari_unet.io.readers.file_image import (
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -137,10 +137,7 @@ def _sizes(
 ) -> tuple[dict[str, float], tuple[str, ...]]:
     """Return the pixel sizes in micrometres, and a note if they have no unit."""
     if (directions := header.get("space directions")) is not None:
-        lengths = [
-            np.linalg.norm(row) if row is not None else np.nan for row in directions
-        ]
-        units = [next(iter(header.get("space units") or [""]))] * len(lengths)
+        lengths, units = _along(directions, header.get("space units") or [])
     else:
         lengths = list(header.get("spacings", ()))
         units = list(header.get("units") or [""] * len(lengths))
@@ -152,6 +149,26 @@ def _sizes(
     if without and not sizes:
         return {}, (NO_UNIT,)
     return sizes, ()
+
+
+def _along(
+    directions: Sequence[Any], units: Sequence[str]
+) -> tuple[list[float], list[str]]:
+    """Return the length of a step along each axis, and its unit.
+
+    `units` are those of the axes of space; where they differ, steps are in micrometres.
+    """
+    unknown = np.full(len(units) or 1, np.nan)
+    rows = [unknown if row is None else np.asarray(row, float) for row in directions]
+    unit = units[0] if units else ""
+    if len(set(units)) > 1:
+        if any(row.shape != unknown.shape for row in rows):
+            return [np.nan] * len(rows), [""] * len(rows)
+        known = np.array([micrometres(1.0, one) or np.nan for one in units])
+        # a step does not depend on the unit of an axis that it does not go along
+        rows = [np.where(row == 0, 0, row * known) for row in rows]
+        unit = "um"
+    return [float(np.linalg.norm(row)) for row in rows], [unit] * len(rows)
 
 
 def _field(header: Mapping[str, Any], name: str, otherwise: Any = None) -> Any:
