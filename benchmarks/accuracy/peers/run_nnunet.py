@@ -46,7 +46,7 @@ def learn(given: Given) -> Learnt:
     np.random.seed(given.seed)  # noqa: NPY002
     folder = _folders(given)
     # the planner takes this for a number of threads, the trainer for one of processes
-    os.environ["nnUNet_n_proc_DA"] = str(given.threads)
+    os.environ |= {"nnUNet_n_proc_DA": str(given.threads)}
     _write_dataset(given, folder / "raw" / _NAME)
     extract_fingerprint_dataset(_NUMBER, num_processes=given.threads)
     _, plan = plan_experiment_dataset(_NUMBER)
@@ -57,7 +57,7 @@ def learn(given: Given) -> Learnt:
         for name in (plan, "dataset")
     )
     # augmentation in this process: others would wait for the cores as well
-    os.environ["nnUNet_n_proc_DA"] = "0"
+    os.environ |= {"nnUNet_n_proc_DA": "0"}
     # the trainer takes this from the plans, too
     plans["continue_training"] = False
     trainer = nnUNetTrainer(plans, _CONFIGURATION, "all", dataset, torch.device("cpu"))
