@@ -9,6 +9,7 @@ from napari_unet.core.cells.segmentation_tuning import (
     choose_edges,
     choose_settings,
     count,
+    usual_settings,
 )
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import measure
@@ -40,6 +41,25 @@ def last(parts: list[Judged], settings: Segmentation) -> Segmentation:
     for best in choose_settings(parts, settings, (1,)):
         chosen = best
     return chosen
+
+
+@pytest.mark.parametrize(
+    ("sizes", "smallest"),
+    [
+        ([200] * 40, 30),  # 0.15 of 200
+        ([1000] * 94 + [40] * 6, 30),  # 0.75 of 40
+        ([50, 500, 500, 500, 500, 500], 75),  # a single small one may be a slip
+        ([20], 3),
+    ],
+)
+def test_what_is_smaller_than_nearly_all_cells_is_none(
+    sizes: list[int], smallest: int
+) -> None:
+    assert usual_settings(np.array(sizes), 2).min_size == smallest
+
+
+def test_without_cells_the_settings_are_the_usual_ones() -> None:
+    assert usual_settings(np.zeros(0, np.int64), 2) == Segmentation()
 
 
 def test_the_threshold_at_which_most_cells_are_right_is_chosen() -> None:

@@ -12,10 +12,10 @@ from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.training_set import (
     Example,
     TrainingSet,
+    cell_sizes,
     count_classes,
     hold_out,
     make_example,
-    typical_cell,
     update_example,
 )
 
@@ -281,13 +281,13 @@ def test_the_corner_is_one_of_the_annotated_part() -> None:
     assert (columns.start, columns.stop) in {(60, 100), (100, 140)}
 
 
-def test_the_typical_cell_is_the_median() -> None:
+def test_cells_are_measured() -> None:
     labels = np.ones((40, 40), np.int32)
     labels[:10, :10], labels[20:22, 20:40], labels[30:32, 1:4] = 2, 3, 4
-    assert typical_cell([Annotation(labels)]) == 40  # of 100, 40 and 6
+    assert sorted(cell_sizes([Annotation(labels)])) == [6, 40, 100]
     nothing = Annotation(np.ones((4, 4), np.int32))
-    assert typical_cell([nothing]) is None
-    assert typical_cell([]) is None
+    assert len(cell_sizes([nothing])) == 0
+    assert len(cell_sizes([])) == 0
 
 
 def cells_at_random(shape: tuple[int, ...], seed: int, unknown: bool) -> np.ndarray:

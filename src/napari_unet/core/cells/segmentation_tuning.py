@@ -26,8 +26,12 @@ if TYPE_CHECKING:
 OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Overlaps (IoU) from which a cell counts as found."""
 
-# Share of the typical size below which a found object is not a cell.
-_SMALLEST = 0.1
+# A found object is not a cell below this share of the typical size, and of the size
+# that all but a twentieth of the cells have: where sizes differ much, as in several
+# images, the first alone drops many of the small ones; see docs/recipe.md.
+_SMALLEST, _SMALLEST_OF_SMALL = 0.15, 0.75
+# Of the size that a network found itself, from strokes.
+_SMALLEST_OF_STROKES = 0.1
 # Where a cell's half width drops by this share of the typical radius, and by that share
 # of the half width of the smaller part, it is split; see docs/recipe.md.
 _WAIST, _NECK = 0.15, 0.25
@@ -51,16 +55,21 @@ _LOSS = 0.005
 
 
 def usual_settings(
-    size: float | None, ndim: int, *, strokes: bool = False
+    cells: NDArray[np.number], ndim: int, *, strokes: bool = False
 ) -> Segmentation:
     """Return the settings that are used until held-out cells show better ones: by size.
 
-    `size` is that of a typical cell in pixels (voxels), None if it is not known;
-    `strokes` says whether the network learnt from strokes inside of the cells.
+    `cells` are sizes in pixels (voxels) of annotated cells, or of a typical one that
+    was found; `strokes` says whether the network learnt from strokes inside of cells.
     """
-    if size is None:
+    if not len(cells):
         return Segmentation()
-    found = Segmentation(min_size=round(_SMALLEST * size))
+    size = float(np.median(cells))
+    smallest = _SMALLEST_OF_STROKES * size
+    if not strokes:
+        small = _SMALLEST_OF_SMALL * float(np.percentile(cells, 5))
+        smallest = min(_SMALLEST * size, small)
+    found = Segmentation(min_size=round(smallest))
     if ndim == 3:
         return found
     waist, neck = (_WAIST_OF_STROKES, _NECK_OF_STROKES) if strokes else (_WAIST, _NECK)

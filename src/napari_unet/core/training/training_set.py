@@ -169,11 +169,10 @@ def count_classes(examples: Iterable[Example], classes: int) -> NDArray[np.int64
     return _count((example.classes for example in examples), classes)
 
 
-def typical_cell(annotations: Iterable[Annotation]) -> float | None:
-    """Return the median size of the annotated cells in pixels; None without cells."""
+def cell_sizes(annotations: Iterable[Annotation]) -> NDArray[np.int64]:
+    """Return the sizes of the annotated cells in pixels (voxels)."""
     counts = [pixel_counts(a.targets().instances) for a in annotations]
-    cells = np.concatenate(counts) if counts else np.zeros(0, np.int64)
-    return float(np.median(cells)) if len(cells) else None
+    return np.concatenate([np.zeros(0, np.int64), *counts])
 
 
 def hold_out(

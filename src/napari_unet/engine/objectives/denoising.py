@@ -64,7 +64,7 @@ class DenoisingObjective(Objective):
             )
         return examples
 
-    def of_card(self, ndim: int) -> Mapping[str, Any]:
+    def of_card(self, ndim: int, start: ModelCard | None) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
         return {"classes": (), "outputs": ImageOutputs()}
 

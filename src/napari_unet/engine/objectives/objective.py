@@ -91,8 +91,11 @@ class Objective(ABC):
         """What is to be learnt, by the values of `Example.classes`."""
 
     @abstractmethod
-    def of_card(self, ndim: int) -> Mapping[str, Any]:
-        """Return what the model's card says of it, by the card's fields."""
+    def of_card(self, ndim: int, start: ModelCard | None) -> Mapping[str, Any]:
+        """Return what the model's card says of it, by the card's fields.
+
+        `start` is the card of the model that the training begins with.
+        """
 
     def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
         """Part the examples into those to learn from and those to judge by."""

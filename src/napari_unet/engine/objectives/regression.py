@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import AnyScore
+    from napari_unet.core.model import AnyScore, ModelCard
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
     from napari_unet.engine.network.network import Network
@@ -73,7 +73,7 @@ class RegressionObjective(Objective):
         """As `Objective.outputs`: the channels of the targets."""
         return len(self._outputs.mean)
 
-    def of_card(self, ndim: int) -> Mapping[str, Any]:
+    def of_card(self, ndim: int, start: ModelCard | None) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
         return {"classes": (), "outputs": self._outputs}
 

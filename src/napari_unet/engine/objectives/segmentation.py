@@ -20,9 +20,9 @@ from napari_unet.core.events import ValidationTile
 from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.training.loss_weights import class_weights
 from napari_unet.core.training.training_set import (
+    cell_sizes,
     count_classes,
     make_example,
-    typical_cell,
 )
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.objectives.objective import Objective
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from napari_unet.core.events import Event
     from napari_unet.core.images.image import Field
     from napari_unet.core.images.normalisation import Normalisation
-    from napari_unet.core.model import AnyScore, Model, Score
+    from napari_unet.core.model import AnyScore, Model, ModelCard, Score
     from napari_unet.core.settings import Segmentation
     from napari_unet.core.training.training_set import Example, HeldOut, TrainingSet
     from napari_unet.core.training.training_settings import Training
@@ -74,7 +74,7 @@ class SegmentationObjective(Objective):
         # float32, (classes,); weight of each class (w_c of Eq. 2)
         self.table: NDArray[np.float32] = np.zeros(0, np.float32)
         self._table = torch.zeros(0)
-        self._typical: float | None = None
+        self._sizes = np.zeros(0, np.int64)
         self._guard = divergence.SingleClassGuard()
 
     def example(
@@ -92,7 +92,7 @@ class SegmentationObjective(Objective):
         if not pairs:
             raise ValueError("nothing is annotated: paint some cells and background.")
         self.classes = pairs[0][1].classes
-        self._typical = typical_cell(annotation for _, annotation in pairs)
+        self._sizes = cell_sizes(annotation for _, annotation in pairs)
         return examples
 
     @property
@@ -110,12 +110,17 @@ class SegmentationObjective(Objective):
         """As `Objective.doubtful_steps`: those in which it saw but one class."""
         return self._guard.row * divergence.CLASS_CHECK_STEPS
 
-    def of_card(self, ndim: int) -> Mapping[str, Any]:
+    def of_card(self, ndim: int, start: ModelCard | None) -> Mapping[str, Any]:
         """As `Objective.of_card`."""
-        return {
-            "classes": self.classes,
-            "segmentation": usual_settings(self._typical, ndim),
-        }
+        found = usual_settings(self._sizes, ndim)
+        if start is not None and start.cell_classes and start.architecture.ndim == ndim:
+            # it may know smaller cells, which are to be found in other images
+            before = start.segmentation
+            found = found.replace(
+                min_size=min(found.min_size, before.min_size),
+                min_distance=min(found.min_distance, before.min_distance),
+            )
+        return {"classes": self.classes, "segmentation": found}
 
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`."""

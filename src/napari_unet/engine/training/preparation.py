@@ -157,7 +157,7 @@ def _card(
         notes += (encoder_note(architecture),)
     return ModelCard(
         architecture=architecture,
-        **objective.of_card(architecture.ndim),
+        **objective.of_card(architecture.ndim, start.card if start else None),
         spacing_um=spacing,
         notes=notes,
         training=settings,

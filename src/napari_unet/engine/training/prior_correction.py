@@ -19,7 +19,7 @@ from napari_unet.core.cells.segmentation_tuning import usual_settings
 from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.class_priors import correction, estimate_shares
-from napari_unet.core.training.training_set import HeldOut, typical_cell
+from napari_unet.core.training.training_set import HeldOut, cell_sizes
 from napari_unet.engine.training.validation import judge_part
 
 if TYPE_CHECKING:
@@ -106,13 +106,15 @@ def fit(
     bias = np.asarray(model.weights["score.bias"], np.float32) + change
     model = replace(model, weights={**model.weights, "score.bias": bias})
     kinds = model.card.cell_classes
-    painted = typical_cell(annotations)
-    if painted is None or not kinds:
+    sizes = cell_sizes(annotations)
+    if not (len(sizes) and kinds):
         return model, False
+    painted = float(np.median(sizes))
     found = _typical_found(seen, change, kinds, painted)
     if found is None or painted >= _STROKE * found:
         return model, False
-    settings = usual_settings(found, parts[0].example.field.ndim, strokes=True)
+    ndim = parts[0].example.field.ndim
+    settings = usual_settings(np.array([found]), ndim, strokes=True)
     return replace(model, card=model.card.replace(segmentation=settings)), True
 
 
