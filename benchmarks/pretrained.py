@@ -68,16 +68,23 @@ def _of(steps: int, scale: float, *others: str) -> tuple[str, ...]:
     return ("--steps", str(steps), "--augment-scale", f"{scale:g}", *others)
 
 
+# Steps of a training that goes on.
+_SMALLER = ("--learning-rate", "2e-3")
+
 MODELS = {
     "nuclei": Recipe(
         ("bbbc039", "bbbc038"),
-        (_of(7000, 2), _of(8500, 1.5, "--learning-rate", "2e-3")),
+        (_of(7000, 2), _of(8500, 1.5, *_SMALLER)),
         120,
     ),
-    "histology": Recipe(("bbbc038_histology",), (_of(4000, 2),), 100),
-    "smear": Recipe(("bbbc038_smear",), (_of(4500, 1.25),), 300),
-    # more zoom was worse here (docs/recipe.md)
-    "phase_contrast": Recipe(("usiigaci",), (("--minutes", "15"),), 320),
+    "histology": Recipe(
+        ("bbbc038_histology",), (_of(4000, 2), _of(9000, 1.5, *_SMALLER)), 100
+    ),
+    # more zoom was worse for these two (docs/recipe.md)
+    "smear": Recipe(
+        ("bbbc038_smear",), (_of(4500, 1.25), _of(7000, 1.25, *_SMALLER)), 300
+    ),
+    "phase_contrast": Recipe(("usiigaci",), (_of(10000, 1.25),), 320),
 }
 
 
