@@ -84,7 +84,7 @@ MODELS = {
     "smear": Recipe(
         ("bbbc038_smear",), (_of(4500, 1.25), _of(7000, 1.25, *_SMALLER)), 300
     ),
-    "phase_contrast": Recipe(("usiigaci",), (_of(10000, 1.25),), 320),
+    "phase_contrast": Recipe(("usiigaci",), (("--minutes", "15"),), 320),
 }
 
 

@@ -860,7 +860,7 @@ def test_bad_labels_give_one_sentence_and_leave_nothing(
         (lambda f: f.write_bytes(b"II*\0garbage"), "cannot be read as an image"),
         (
             lambda f: tifffile.imwrite(
-                f, np.zeros((20, 20, 3), np.uint8), photometric="rgb"
+                f, np.full((20, 20, 3), (9, 6, 3), np.uint8), photometric="rgb"
             ),
             "trained on 1 channel",
         ),

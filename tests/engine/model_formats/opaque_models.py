@@ -40,7 +40,9 @@ class Filter(nn.Module):
 
 def script_of(module: nn.Module) -> bytes:
     with BytesIO() as buffer, warnings.catch_warnings():
+        # which of the two depends on torch's version
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         torch.jit.save(torch.jit.script(module.eval()), buffer)
         return buffer.getvalue()
 

@@ -218,7 +218,9 @@ class _Script(nn.Module):
 def _without_advice() -> Iterator[None]:
     """Torch would rather have another form, which nobody has written so far."""
     with warnings.catch_warnings():
+        # which of the two depends on its version
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
         yield
 
 

@@ -41,8 +41,9 @@ def images(path: Path) -> list[FileImage]:
             if unsigned:
                 data = data.view(np.uint8)
             data = in_memory_if_small(data)
-    # such as bytes at its end
-    notes = tuple(f"{reason(Warning(w.message))}." for w in said)
+    # such as bytes at its end, but not what numpy has to say of the reader
+    of_file = [w for w in said if not issubclass(w.category, DeprecationWarning)]
+    notes = tuple(f"{reason(Warning(w.message))}." for w in of_file)
     notes += (_UNSIGNED_BYTES,) if unsigned else ()
     known, more = _known(sizes)
     opened = partial(Pixels, data, axes, known, notes + more)

@@ -44,17 +44,17 @@ def zoom_to(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     """Bring all of some layers into view."""
     if not layers:
         return
-    # napari before 0.9 has no scene, and fits all that is visible
-    if not hasattr(viewer, "scene"):
-        viewer.reset_view()
-    elif max(layer.ndim for layer in layers) == viewer.dims.ndim:
+    # napari before 0.9 fits but all that is visible, and has no scene; later ones fail
+    # with layers that have fewer axes than others
+    flat = max(layer.ndim for layer in layers) < viewer.dims.ndim
+    if hasattr(viewer, "scene") and not flat:
         viewer.fit_to_view(layers=layers)
     else:
-        _fit_flat(viewer, layers)
+        _fit(viewer, layers)
 
 
-def _fit_flat(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
-    """Bring layers into view that have fewer axes than others: napari's own fails."""
+def _fit(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
+    camera = getattr(viewer, "scene", viewer).camera
     viewer.reset_view()
     first = viewer.dims.ndim - max(layer.ndim for layer in layers)
     shown = [axis - viewer.dims.ndim for axis in viewer.dims.displayed]
@@ -63,8 +63,8 @@ def _fit_flat(viewer: ViewerModel, layers: Sequence[Layer]) -> None:
     corners = np.array([np.asarray(layer.extent.world)[:, shown] for layer in layers])
     low, high = corners[:, 0].min(axis=0), corners[:, 1].max(axis=0)
     every = np.ptp(np.asarray(viewer.layers.extent.world)[:, shown], axis=0)
-    viewer.scene.camera.zoom *= float(np.min(every / np.maximum(high - low, 1e-9)))
-    viewer.scene.camera.center = tuple((low + high) / 2)
+    camera.zoom *= float(np.min(every / np.maximum(high - low, 1e-9)))
+    camera.center = tuple((low + high) / 2)
 
 
 def neighbour(
