@@ -78,7 +78,9 @@ MODELS = {
         120,
     ),
     "histology": Recipe(
-        ("bbbc038_histology",), (_of(4000, 2), _of(9000, 1.5, *_SMALLER)), 100
+        ("bbbc038_histology",),
+        (_of(4000, 2), *2 * [_of(9000, 1.5, *_SMALLER)]),
+        100,
     ),
     # more zoom was worse for these two (docs/recipe.md)
     "smear": Recipe(
