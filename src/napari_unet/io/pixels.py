@@ -98,7 +98,7 @@ class Pixels:
     foreign : str
         Name of a colour space that is not converted; empty for others.
     grey : bool
-        Three equal colours became one channel, or may, of a blank picture.
+        Three equal colours became one channel.
     altered : bool
         Values were compressed as JPEG does, so they cannot be those of labels.
     """
@@ -239,8 +239,7 @@ class Pixels:
             notes += (self.guess,)
         left = count - self.alpha
         grey = left == 3 and not self.guess and _is_grey(data, self.axes)
-        # nothing tells whether a blank picture is in colour: the network decides
-        if grey and np.ptp(np.asarray(data)):
+        if grey:
             data = data[_samples(self.axes, slice(0, 1))]
             notes += ("its three colours are equal: read as one grey channel.",)
         return replace(self, data=data, notes=notes, alpha=0, guess="", grey=grey)
@@ -327,9 +326,9 @@ def _samples(axes: str, chosen: slice) -> tuple[slice, ...]:
 
 
 def _is_grey(data: ArrayLike, axes: str) -> bool:
-    """Whether the samples of each pixel are equal."""
+    """Whether the samples of each pixel are equal; a blank picture does not count."""
     first = np.asarray(data[_samples(axes, slice(0, 1))])
-    return all(
+    return bool(np.ptp(first)) and all(
         np.array_equal(first, np.asarray(data[_samples(axes, slice(k, k + 1))]))
         for k in range(1, data.shape[axes.index("s")])
     )

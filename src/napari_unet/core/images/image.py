@@ -66,8 +66,7 @@ class Image:
     notes: tuple[str, ...] = ()
     # pixel size along y and x in micrometres, also where that along z is unknown
     yx_um: tuple[float, ...] | None = None
-    # The file has one channel three times, as colours: those of a blank image are left.
-    grey: bool = False
+    grey: bool = False  # the file has the one channel three times, as colours
     file: ImageFile | None = None
     # grey values of frames that are not all here, by time point and slice (or None)
     scales: Mapping[Frame, GreyScale] = field(default_factory=dict)
@@ -170,14 +169,9 @@ class Image:
         return 1 if self.axes.endswith("c") else self.channels
 
     def with_channels(self, channels: int) -> Image:
-        """Return grey as the three colours it is stored as, if these are wanted.
-
-        A blank picture in colour is grey, if that is wanted.
-        """
-        if not self.grey or {self.channels, channels} != {1, 3}:
+        """Return grey as the three colours it is stored as, if these are wanted."""
+        if not self.grey or (self.channels, channels) != (1, 3):
             return self
-        if channels == 1:
-            return replace(self.channel(1), grey=False)
         data = np.asarray(self.data)
         colours = np.broadcast_to(data[..., np.newaxis], (*data.shape, 3))
         return replace(self, data=colours, axes=self.axes + "c", grey=False)

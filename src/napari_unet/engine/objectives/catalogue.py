@@ -47,10 +47,9 @@ def all_pairs(
     """
     # one of each for slices and volumes
     opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
-    # of images in colour some may show nothing but grey, and blank ones are either
-    certain = {i.channels for i in opened if not (i.grey and i.channels == 3)}
-    if certain <= {1, 3} and certain:
-        opened = [i.with_channels(max(certain)) for i in opened]
+    if any(i.channels == 3 for i in opened):
+        # of images in colour some may show nothing but grey
+        opened = [i.with_channels(3) for i in opened]
 
     @cache
     def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
