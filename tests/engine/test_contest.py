@@ -121,7 +121,7 @@ def test_candidates_hold_out_the_same_and_are_judged_by_it(made: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "share", "cells", "is_kept"), [(2, 0.1, 2, False), (8, 0.4, 8, True)]
+    ("number", "share", "cells", "is_kept"), [(2, 0.15, 2, False), (8, 0.4, 8, True)]
 )
 def test_what_finds_three_more_cells_is_kept(
     number: int, share: float, cells: int, is_kept: bool
