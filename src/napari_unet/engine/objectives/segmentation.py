@@ -114,11 +114,11 @@ class SegmentationObjective(Objective):
         """As `Objective.of_card`."""
         found = usual_settings(self._sizes, ndim)
         if start is not None and start.cell_classes and start.architecture.ndim == ndim:
-            # it may know smaller cells, which are to be found in other images
+            # it may know other cells, which are to be found in other images
             before = start.segmentation
             found = found.replace(
                 min_size=min(found.min_size, before.min_size),
-                min_distance=min(found.min_distance, before.min_distance),
+                min_distance=before.min_distance,
             )
         return {"classes": self.classes, "segmentation": found}
 
