@@ -75,17 +75,8 @@ def _orientation_notes(exif: bytes) -> tuple[str, ...]:
     EXIF has the layout of a TIFF. napari, ImageJ and Python show the pixels as stored,
     and so they are read; programs for photographs rotate them.
     """
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return ()
-    with suppress(struct.error):  # of one that is damaged
-        (at,) = struct.unpack_from(f"{order}I", exif, 4)
-        (count,) = struct.unpack_from(f"{order}H", exif, at)
-        for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, _, _, turned = struct.unpack_from(f"{order}HHIH", exif, entry)
-            if tag == ORIENTATION:
-                return () if turned < 2 else (TURNED,)  # 0 is no orientation
-    return ()
+    turned = _number_of(ORIENTATION, exif, "H")
+    return () if turned < 2 else (TURNED,)  # 0 is no orientation
 
 
 def _further(content: bytes) -> tuple[str, ...]:
@@ -95,18 +86,28 @@ def _further(content: bytes) -> tuple[str, ...]:
     with two lenses, and phones, write such files.
     """
     found = _SEVERAL.search(content)
-    index = b"" if found is None else content[found.end() :]
-    order = {b"II": "<", b"MM": ">"}.get(index[:2])
-    if order is None:
+    pictures = _number_of(_PICTURES, content[found.end() :], "I") if found else 0
+    if pictures < 2:
         return ()
+    return (f"it holds {pictures} pictures: the first is read.",)
+
+
+def _number_of(wanted: int, tiff: bytes, form: str) -> int:
+    """Return the number of a tag of a TIFF's first directory; 0 if it is not there.
+
+    `form` is that of the number, as `struct` has it.
+    """
+    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
+    if order is None:
+        return 0
     with suppress(struct.error):  # of one that is damaged
-        (at,) = struct.unpack_from(f"{order}I", index, 4)
-        (count,) = struct.unpack_from(f"{order}H", index, at)
+        (at,) = struct.unpack_from(f"{order}I", tiff, 4)
+        (count,) = struct.unpack_from(f"{order}H", tiff, at)
         for entry in range(at + 2, at + 2 + 12 * count, 12):
-            tag, _, _, pictures = struct.unpack_from(f"{order}HHII", index, entry)
-            if tag == _PICTURES and pictures > 1:
-                return (f"it holds {pictures} pictures: the first is read.",)
-    return ()
+            tag, _, _, number = struct.unpack_from(f"{order}HHI{form}", tiff, entry)
+            if tag == wanted:
+                return int(number)
+    return 0
 
 
 def _with_palette(chunks: list[tuple[bytes, bytes]], bits: int) -> Pixels:
