@@ -34,6 +34,8 @@ _MOST = 1e6
 Positive = Annotated[float, Field(gt=0, le=_MOST)]
 NonNegative = Annotated[float, Field(ge=0, le=_MOST)]
 PIXELS: JsonDict = {"unit": " px"}
+# Mean probability from which on the network is sure of a cell; see docs/recipe.md.
+SURE = 0.75
 # Pixels; a block is held with three times as many on each side.
 MOST_EDGE_SMOOTHING = 50.0
 PrecisionChoice = Annotated[
@@ -176,6 +178,7 @@ class Segmentation(GrownSettings):
         {
             "cells_by",
             "membrane",
+            "unsure_size",
             "smallest_piece",
             "largest_only",
             "edge_smoothing",
@@ -213,6 +216,15 @@ class Segmentation(GrownSettings):
         title="Smallest cell",
         description="Smaller cells are dropped, in pixels.",
         json_schema_extra=PIXELS,
+    )
+    unsure_size: int = Field(
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Smallest unsure cell",
+        description="Smaller cells are dropped unless the network is sure of them (a "
+        f"mean probability of {SURE:g} and more), in pixels.",
+        json_schema_extra={**PIXELS, "zero": "off"},
     )
     fill_holes: bool = Field(True, description="Fill holes inside a cell.")
     clear_border: bool = Field(
@@ -276,6 +288,11 @@ class Segmentation(GrownSettings):
     )
 
     @property
+    def usual_size(self) -> int:
+        """Size from which on a cell counts however unsure it is."""
+        return max(self.min_size, self.unsure_size)
+
+    @property
     def keeps_all_pieces(self) -> bool:
         """Whether regions stay as they are most probable."""
         return not (self.smallest_piece or self.largest_only)
@@ -300,6 +317,7 @@ class Segmentation(GrownSettings):
         return self.replace(
             min_distance=self.min_distance / length,
             min_size=round(self.min_size / prod(factors)),
+            unsure_size=round(self.unsure_size / prod(factors)),
             ridge=self.ridge / length,
             smallest_piece=round(self.smallest_piece / prod(factors)),
             edge_smoothing=min(self.edge_smoothing / length, MOST_EDGE_SMOOTHING),

@@ -54,6 +54,28 @@ def test_a_probability_on_the_threshold_is_background():
     assert segment_instances(_two(p), higher).tolist() == [[0, 0, 0, 1]]
 
 
+def test_small_cells_count_only_if_the_network_is_sure():
+    p = np.zeros((12, 40))
+    p[2:8, 2:8] = 0.9
+    p[2:8, 12:18] = 0.7
+    p[2:5, 22:25] = 0.9
+    p[1:11, 28:38] = 0.7
+    found = segment_instances(_two(p), ALL.replace(min_size=20, unsure_size=50))
+    # large ones count anyway, and those that are smaller yet never do
+    assert np.unique(found[p > 0]).tolist() == [0, 1, 2]
+    assert found[4, 4] > 0
+    assert found[4, 32] > 0
+
+
+def test_of_which_class_a_small_cell_is_need_not_be_sure():
+    one = np.zeros((10, 10))
+    one[2:8, 2:8] = 0.5
+    other = np.where(one > 0, 0.4, 0)
+    p = np.stack([1 - one - other, one, other])
+    found = segment_instances(p, ALL.replace(threshold=0.4, unsure_size=50))
+    assert found.max() == 1
+
+
 def test_overlapping_disks_are_cut_at_their_neck():
     p = _disks((20, 20), (20, 34))
     cells = segment_instances(_two(p), ALL)

@@ -44,18 +44,18 @@ def last(parts: list[Judged], settings: Segmentation) -> Segmentation:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "smallest"),
+    ("sizes", "smallest", "unsure"),
     [
-        ([200] * 40, 30),  # 0.15 of 200
-        ([1000] * 94 + [40] * 6, 30),  # 0.75 of 40
-        ([50, 500, 500, 500, 500, 500], 75),  # a single small one may be a slip
-        ([20], 3),
+        ([200] * 40, 20, 50),
+        ([1000] * 94 + [40] * 6, 20, 250),
+        ([20], 3, 5),
     ],
 )
-def test_what_is_smaller_than_nearly_all_cells_is_none(
-    sizes: list[int], smallest: int
+def test_of_small_cells_the_network_has_to_be_sure(
+    sizes: list[int], smallest: int, unsure: int
 ) -> None:
-    assert usual_settings(np.array(sizes), 2).min_size == smallest
+    found = usual_settings(np.array(sizes), 2)
+    assert (found.min_size, found.unsure_size) == (smallest, unsure)
 
 
 def test_without_cells_the_settings_are_the_usual_ones() -> None:
@@ -117,16 +117,17 @@ def test_waists_at_which_cells_are_split_are_chosen() -> None:
     assert (chosen.min_distance, chosen.neck) == (0.75, 0.15)
 
 
-def test_the_smallest_size_that_keeps_specks_out_is_chosen() -> None:
+def test_the_size_below_which_specks_are_kept_out_is_chosen() -> None:
     part = judged(grid(5, 5), 0.9, 0.9)
     foreground = part.probabilities[1].copy()
     # between the cells, where nothing is annotated as one
-    foreground[0::12, 0::12] = 0.9
-    foreground[0::12, 1::12] = 0.9
+    foreground[0::12, 0::12] = 0.7
+    foreground[0::12, 1::12] = 0.7
     noisy = Judged(
         np.stack([1 - foreground, foreground]), part.cells, part.known, part.spacing
     )
-    assert last([noisy], Segmentation(min_size=2)).min_size == 3
+    usual = Segmentation(min_size=2, unsure_size=2)
+    assert last([noisy], usual).unsure_size == 3
 
 
 def test_what_is_found_where_nobody_looked_does_not_count() -> None:

@@ -23,7 +23,7 @@ from napari_unet.core.cells.watershed import watershed
 from napari_unet.core.geometry.distance import distance_inside
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.smoothing import smooth
-from napari_unet.core.settings import Segmentation
+from napari_unet.core.settings import SURE, Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +79,7 @@ def segment_instances(
     classes = _check(probabilities, cell_classes, spacing)
     steps = tuple(spacing) if spacing else (1.0,) * (probabilities.ndim - 1)
     cells = _cut(probabilities, classes, settings, steps)
-    cells = renumber(cells, sizes(cells) >= settings.min_size)
+    cells = _drop_small(cells, probabilities, classes, settings)
     regions = _regions(probabilities, classes)
     if settings.ridge > 0:
         cells = _keep(regions, cells, close_ridges(cells, settings.ridge, steps))
@@ -228,6 +228,25 @@ def _cut(
             return basins
         cells += np.where(basins > 0, basins + cells.max(initial=0), 0)
     return cells
+
+
+def _drop_small(
+    cells: NDArray[np.int32],
+    probabilities: NDArray[np.floating],
+    classes: tuple[int, ...],
+    settings: Segmentation,
+) -> NDArray[np.int32]:
+    """Drop what is too small for a cell, or too small for how sure the network is."""
+    pixels = sizes(cells)
+    keep = pixels >= settings.min_size
+    unsure = keep & (pixels < settings.unsure_size)
+    unsure[0] = False
+    if unsure.any():
+        there = unsure[cells]
+        of = probabilities[:, there][list(classes)].sum(axis=0)
+        totals = np.bincount(cells[there], of, minlength=len(pixels))
+        keep[unsure] = totals[unsure] >= SURE * pixels[unsure]
+    return renumber(cells, keep)
 
 
 def _elevation(

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 OVERLAPS = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Overlaps (IoU) from which a cell counts as found."""
 
-# A found object is not a cell below this share of the typical size, and of the size
-# that all but a twentieth of the cells have: where sizes differ much, as in several
-# images, the first alone drops many of the small ones; see docs/recipe.md.
-_SMALLEST, _SMALLEST_OF_SMALL = 0.15, 0.75
+# Below this share of the typical size a found object is a cell only if the network is
+# sure of it: other images may show far smaller ones; see docs/recipe.md.
+_UNSURE = 0.25
 # Of the size that a network found itself, from strokes.
-_SMALLEST_OF_STROKES = 0.1
+_UNSURE_OF_STROKES = 0.1
+# Below this share, and no more pixels than are usual, it is none however sure.
+_SMALLEST = 0.15
 # Where a cell's half width drops by this share of the typical radius, and by that share
 # of the half width of the smaller part, it is split; see docs/recipe.md.
 _WAIST, _NECK = 0.15, 0.25
@@ -41,7 +42,7 @@ _WAIST_OF_STROKES, _NECK_OF_STROKES = 0.08, 0.1
 _THRESHOLDS = (0.4, 0.5, 0.6)
 # Waists at which cells are split: factors of `min_distance`, and `neck`.
 _SPLITS = ((0.5, 0.15), (2.0, 0.3), (4.0, 0.5))
-# Factors of `min_size`.
+# Factors of `unsure_size`.
 _SIZES = (0.3, 0.5, 1.5)
 # Fewer cells are not enough to choose by.
 _FEWEST = 20
@@ -65,11 +66,12 @@ def usual_settings(
     if not len(cells):
         return Segmentation()
     size = float(np.median(cells))
-    smallest = _SMALLEST_OF_STROKES * size
-    if not strokes:
-        small = _SMALLEST_OF_SMALL * float(np.percentile(cells, 5))
-        smallest = min(_SMALLEST * size, small)
-    found = Segmentation(min_size=round(smallest))
+    usual = Segmentation()
+    unsure = _UNSURE_OF_STROKES if strokes else _UNSURE
+    found = usual.replace(
+        min_size=min(round(_SMALLEST * size), usual.min_size),
+        unsure_size=round(unsure * size),
+    )
     if ndim == 3:
         return found
     waist, neck = (_WAIST_OF_STROKES, _NECK_OF_STROKES) if strokes else (_WAIST, _NECK)
@@ -123,7 +125,7 @@ def choose_settings(
     are fewer than 20 cells, or nothing is better by 0.01 and by three cells. `parts`
     are not trained on.
     """
-    true = [part.true(settings.min_size) for part in parts]
+    true = [part.true(settings.usual_size) for part in parts]
     cells = np.array([len(np.unique(one)) - 1 for one in true])
     if not cell_classes or cells.sum() < _FEWEST:
         return
@@ -144,7 +146,7 @@ def choose_settings(
             {"min_distance": times * settings.min_distance, "neck": neck}
             for times, neck in _SPLITS
         ],
-        [{"min_size": round(times * settings.min_size)} for times in _SIZES],
+        [{"unsure_size": round(times * settings.unsure_size)} for times in _SIZES],
     ]
     for changes in kinds:
         bar = best + gain

@@ -12,6 +12,7 @@ from napari_unet.core.images.rescaling import written
 from napari_unet.core.model import Score
 from napari_unet.core.network.blended import Blended, geometry_of
 from napari_unet.core.network.catalogue import NETWORKS
+from napari_unet.core.settings import SURE
 from napari_unet.core.text import counted, listed, printable, times
 from napari_unet.core.training.patches import patch_size
 
@@ -208,8 +209,14 @@ def _use(card: ModelCard) -> str:
     if not card.cell_classes:
         return f"{sentence}."
     s = card.segmentation
+    unsure = ""
+    if s.unsure_size > s.min_size:
+        unsure = (
+            f", below {s.unsure_size} pixels where their mean probability is at least "
+            f"{SURE:g}"
+        )
     return (
         f"{sentence}; cells are parts above a probability of {s.threshold:g}, split at "
         f"waists (by {s.min_distance:g} pixels and {s.neck:g} of the half width) and "
-        f"kept from {s.min_size} pixels on."
+        f"kept from {s.min_size} pixels on{unsure}."
     )

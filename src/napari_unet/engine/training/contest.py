@@ -181,7 +181,7 @@ class Contest:
             )
             annotated = targets.classes != IGNORED
             judged = Judged(probabilities, targets.instances, annotated, ())
-            true = judged.true(settings.min_size)
+            true = judged.true(settings.usual_size)
             found = mostly_within(cells, annotated)
             number = len(np.unique(true)) - 1
             right += number * average_precision(found, true, OVERLAPS).mean()

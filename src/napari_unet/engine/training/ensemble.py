@@ -51,6 +51,7 @@ def _middle(chosen: Sequence[Segmentation]) -> Segmentation:
         min_distance=median(c.min_distance for c in chosen),
         neck=median(c.neck for c in chosen),
         min_size=round(median(c.min_size for c in chosen)),
+        unsure_size=round(median(c.unsure_size for c in chosen)),
         largest_only=tuple(
             k
             for k in sorted({k for c in chosen for k in c.largest_only})

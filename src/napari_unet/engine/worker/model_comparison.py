@@ -52,8 +52,8 @@ def judge(
     for part in parts:
         found.append(part.found(settings, card.cell_classes))
         yield None
-    number = count(parts, settings.min_size)
-    true = [part.true(settings.min_size) for part in parts]
+    number = count(parts, settings.usual_size)
+    true = [part.true(settings.usual_size) for part in parts]
     f1 = object_scores(found, true)[0].f1 if number else None
     return Figures(score.iou, f1, number)
 

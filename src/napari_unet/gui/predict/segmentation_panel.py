@@ -19,6 +19,7 @@ _MORE = (
     "cells_by",
     "membrane",
     "neck",
+    "unsure_size",
     "ridge",
     "fill_holes",
     "clear_border",
@@ -29,6 +30,7 @@ _TIME = ("track", "track_distance")
 # What sliders cover; the boxes beside them take any allowed value.
 _SLIDERS = {
     "min_size": (0, 500),
+    "unsure_size": (0, 500),
     "min_distance": (0, 10),
     "ridge": (0, 10),
     "track_distance": (0, 100),
