@@ -247,12 +247,15 @@ def test_what_is_joined_is_the_middle_of_all() -> None:
     for number, threshold in enumerate((0.6, 0.4, 0.5)):
         base = finished(run(TINY.replace(steps=1), folds=1)).model
         card = base.card.replace(
-            segmentation=Segmentation(threshold=threshold, min_size=10 * number),
+            segmentation=Segmentation(
+                threshold=threshold, min_size=10 * number, unsure_size=50 * number
+            ),
             score=Score(loss=number, iou=number / 4, pixels=number + 1),
         )
         models.append(Model(card, base.weights))
     card = joined(models, settings).card
     assert (card.segmentation.threshold, card.segmentation.min_size) == (0.5, 10)
+    assert card.segmentation.unsure_size == 50
     # by 1, 2 and 3 of the six pixels
     assert card.score is not None
     assert card.score.loss == pytest.approx(8 / 6)

@@ -126,9 +126,9 @@ def test_the_pixel_size_is_that_which_the_network_sees() -> None:
 def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
     model = trained(0.5)
     # of the 937 pixels of a cell, of 234 when shrunk
-    assert model.card.segmentation.min_size == pytest.approx(0.15 * 937, abs=5)
+    assert model.card.segmentation.unsure_size == pytest.approx(0.25 * 937, abs=8)
     network = prepare(model, "cpu", "fp32")
-    asked = Segmentation(min_size=80, min_distance=4.0)
+    asked = Segmentation(min_size=80, unsure_size=160, min_distance=4.0)
     for spacing, size in ((None, 80), ((0.2, 0.2), 80)):
         image = discs(spacing_um=spacing)[0]
         factors = network.factors(image, Prediction())
@@ -138,7 +138,8 @@ def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
     factors = sized.factors(coarse, Prediction())
     assert factors is None
     found = sized.for_image(asked, factors)
-    assert (found.min_size, found.min_distance) == (20, 2.0)
+    sizes = found.min_size, found.unsure_size
+    assert (*sizes, found.min_distance) == (20, 40, 2.0)
 
 
 @pytest.mark.parametrize("seed", range(6))

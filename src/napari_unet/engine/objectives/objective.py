@@ -123,7 +123,7 @@ class Objective(ABC):
     def loss(self, scores: Sequence[Tensor], places: Places, batch: Any) -> Tensor:
         """Return the loss of what the network gave for a batch, from fine to coarse."""
 
-    def pixels_to_see(self, training_set: TrainingSet) -> int:
+    def pixels_to_see(self, prepared: Prepared) -> int:
         """Return how many pixels `finish` will look at."""
         return 0
 

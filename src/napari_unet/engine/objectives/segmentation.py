@@ -36,6 +36,12 @@ from napari_unet.engine.training.prior_correction import (
 )
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.validation import predict_parts, validate
+from napari_unet.engine.training.weight_interpolation import (
+    SHARES,
+    can_be_interpolated,
+    near_start,
+    parts_to_judge,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -116,9 +122,10 @@ class SegmentationObjective(Objective):
         if start is not None and start.cell_classes and start.architecture.ndim == ndim:
             # it may know other cells, which are to be found in other images
             before = start.segmentation
+            between = (found.min_distance * before.min_distance) ** 0.5
             found = found.replace(
                 min_size=min(found.min_size, before.min_size),
-                min_distance=before.min_distance,
+                min_distance=round(between, 2),
             )
         return {"classes": self.classes, "segmentation": found}
 
@@ -149,9 +156,14 @@ class SegmentationObjective(Objective):
             scores, places, batch.classes, batch.border, self._table, self.team
         )
 
-    def pixels_to_see(self, training_set: TrainingSet) -> int:
+    def pixels_to_see(self, prepared: Prepared) -> int:
         """As `Objective.pixels_to_see`."""
-        return count_pixels(parts_to_see(training_set, self.settings.seed))
+        learnt, seed = prepared.training_set, self.settings.seed
+        pixels = count_pixels(parts_to_see(learnt, seed))
+        if prepared.start is not None:
+            times = 1 + len(SHARES)
+            pixels += times * count_pixels(parts_to_judge(learnt, seed))
+        return pixels
 
     def trouble(
         self, scores: Tensor, batch: Batch, smoothed: float
@@ -188,12 +200,21 @@ class SegmentationObjective(Objective):
     def finish(
         self, model: Model, prepared: Prepared, known: Mapping[Any, Annotation]
     ) -> Generator[Event, None, Model]:
-        """As `Objective.finish`: shares of the classes, and how cells are found."""
-        training_set = prepared.training_set
+        """As `Objective.finish`.
+
+        How much of what was learnt is kept, shares of the classes, and how cells are
+        found.
+        """
+        training_set, trained = prepared.training_set, model
 
         def network(of: Model) -> Network:
             return prepare(of, str(prepared.device), prepared.precision)
 
+        start = prepared.start
+        if start is not None and can_be_interpolated(start, model):
+            judged = parts_to_judge(training_set, self.settings.seed)
+            cells = [_cells(part, known) for part in judged]
+            model = yield from near_start(start, model, network, judged, cells)
         parts = parts_to_see(training_set, self.settings.seed)
         fitted, strokes = model, False
         if parts:
@@ -208,10 +229,8 @@ class SegmentationObjective(Objective):
         held_out = training_set.held_out
         if not strokes:
             return (yield from _tuned(fitted, network(fitted), held_out, known))
-        if fitted is not model:
-            return (
-                yield from _with_score(fitted, network(fitted), training_set.held_out)
-            )
+        if fitted is not trained:
+            return (yield from _with_score(fitted, network(fitted), held_out))
         return fitted
 
     def _weigh(self) -> None:
@@ -239,10 +258,7 @@ def _tuned(
 ) -> Generator[Event, None, Model]:
     """Choose by what is held out how cells and regions are found, and note it."""
     card = model.card
-    parts_known = (
-        known[field_key(part.example.field)].crop(part.box) for part in held_out
-    )
-    cells = (annotation.targets().instances for annotation in parts_known)
+    cells = (_cells(part, known) for part in held_out)
     parts, score = yield from predict_parts(network, held_out, cells)
     chosen = card.segmentation
     for best in choose_settings(parts, chosen, card.cell_classes):
@@ -267,6 +283,11 @@ def _tuned(
     # of the model as it is now: it may have been fitted since it was validated
     changes = {"segmentation": chosen, "score": score, "notes": (*card.notes, *notes)}
     return replace(model, card=card.replace(**changes))
+
+
+def _cells(part: HeldOut, known: Mapping[Any, Annotation]) -> NDArray[np.int32]:
+    """Return the annotated cells of a part."""
+    return known[field_key(part.example.field)].crop(part.box).targets().instances
 
 
 def _along_edges(

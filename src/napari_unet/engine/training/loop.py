@@ -80,7 +80,7 @@ class TrainingLoop:
         self._reserve = 0.0
         # whether a step is under way, in which weights and record do not match
         self._stepping = False
-        self._to_see = prepared.objective.pixels_to_see(prepared.training_set)
+        self._to_see = prepared.objective.pixels_to_see(prepared)
         self._good = self._state.record.step, self._snapshot()
         network = prepared.state.card.architecture
         self._drops = any(layer.op == "dropout" for layer in network.trace.layers)

@@ -79,6 +79,7 @@ class Prepared:
     device: torch.device
     precision: Precision
     team: Alone = ALONE
+    start: Model | None = None  # that it began with
     resumed: ModelCard | None = None  # card of the checkpoint that it goes on from
 
 
@@ -134,6 +135,7 @@ def prepare_training(
         device=where,
         precision=how,
         team=team,
+        start=start,
         resumed=resumed,
     )
 

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 # Annotated share of the images from which on there is no correction.
 _SPARSE = 0.5
 # Size and number of the parts that are predicted.
-_SIDES = {2: (512, 512), 3: (32, 128, 128)}
-_PARTS = {2: 4, 3: 1}
+SIDES = {2: (512, 512), 3: (32, 128, 128)}
+PARTS = {2: 4, 3: 1}
 # Stride of the pixels that are counted: neighbours hardly differ.
 _STRIDE = 7
 # Least number of cells for a typical size.
@@ -60,9 +60,9 @@ def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
     ndim = examples[0].field.ndim
     parts: dict[tuple[int, ...], HeldOut] = {}
     # each example once, then again elsewhere in it, if there is an elsewhere
-    for number in np.resize(rng.permutation(len(examples)), _PARTS[ndim]).tolist():
+    for number in np.resize(rng.permutation(len(examples)), PARTS[ndim]).tolist():
         shape = examples[number].field.shape
-        sizes = [min(n, side) for n, side in zip(shape, _SIDES[ndim], strict=True)]
+        sizes = [min(n, side) for n, side in zip(shape, SIDES[ndim], strict=True)]
         starts = rng.integers(np.subtract(shape, sizes) + 1).tolist()
         box = tuple(slice(s, s + n) for s, n in zip(starts, sizes, strict=True))
         parts[number, *starts] = HeldOut(examples[number], box)

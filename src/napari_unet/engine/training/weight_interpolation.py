@@ -1,0 +1,116 @@
+"""How much of what a training changed in the model that it began with is kept.
+
+A model that has learnt many kinds of images forgets them while it learns a few more, of
+one kind. Weights between those it began with and those it has now keep most of both
+(Wortsman et al. 2022, arXiv 2109.01903, Eq. 1); see docs/recipe.md for what it brings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.cells.segmentation_tuning import OVERLAPS
+from napari_unet.core.metrics.objects import average_precision
+from napari_unet.core.training.training_set import HeldOut
+from napari_unet.engine.training.prior_correction import PARTS, SIDES
+from napari_unet.engine.training.validation import predict_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from numpy.typing import NDArray
+
+    from napari_unet.core.events import Event
+    from napari_unet.core.model import Model
+    from napari_unet.core.training.training_set import TrainingSet
+    from napari_unet.engine.network.network import Network
+
+SHARES = (0.1, 0.25, 0.5)
+"""Shares of the change that are tried, before all of it."""
+
+# What may be lost of the overlap of the classes, and of the cells that are right.
+_LOSS = 0.03
+# Overlaps from which on a cell is right; outlines to the pixel are not what counts.
+_RIGHT = OVERLAPS[:3]
+
+
+def can_be_interpolated(start: Model, model: Model) -> bool:
+    """Whether both have the same weights, of the same classes."""
+    return start.card.classes == model.card.classes and {
+        name: weight.shape for name, weight in start.weights.items()
+    } == {name: weight.shape for name, weight in model.weights.items()}
+
+
+def interpolated(start: Model, model: Model, share: float) -> Model:
+    """Return the model with a share of its change from the start, 0 to 1."""
+    weights: dict[str, NDArray[Any]] = dict(model.weights)
+    for name, own in weights.items():
+        if np.issubdtype(own.dtype, np.floating):
+            before = np.asarray(start.weights[name], own.dtype)
+            weights[name] = before + own.dtype.type(share) * (own - before)
+    return replace(model, weights=weights)
+
+
+def parts_to_judge(learnt: TrainingSet, seed: int) -> list[HeldOut]:
+    """Choose parts of the training images around annotated pixels."""
+    examples = [e for e in learnt.examples if (e.classes != IGNORED).any()]
+    if not examples:
+        return []
+    rng = np.random.default_rng([seed, 5])
+    ndim = examples[0].field.ndim
+    parts: dict[tuple[int, ...], HeldOut] = {}
+    for number in np.resize(rng.permutation(len(examples)), PARTS[ndim]).tolist():
+        known = np.argwhere(examples[number].classes != IGNORED)
+        middle, shape = known[rng.integers(len(known))], examples[number].field.shape
+        box = []
+        for at, n, side in zip(middle.tolist(), shape, SIDES[ndim], strict=True):
+            first = min(max(at - side // 2, 0), max(n - side, 0))
+            box.append(slice(first, min(first + side, n)))
+        parts[number, *(s.start for s in box)] = HeldOut(examples[number], tuple(box))
+    return list(parts.values())
+
+
+def near_start(
+    start: Model,
+    model: Model,
+    prepare: Callable[[Model], Network],
+    parts: Sequence[HeldOut],
+    cells: Sequence[NDArray[np.int32]],
+) -> Generator[Event, None, Model]:
+    """Return the model with the smallest share of its change that does as well.
+
+    As well is what loses at most 0.03 of the mean IoU of the classes, and of the
+    average precision at overlaps of 0.5 to 0.7, in the parts: those that it learnt
+    from, so that what helps there alone is no reason to forget the rest. A
+    `ValidationTile` comes after each tile. `cells` are the annotated ones of each part.
+    """
+    kinds = model.card.cell_classes
+    if not parts:
+        return model
+
+    def scores(tried: Model) -> Generator[Event, None, NDArray[np.float64]]:
+        judged, score = yield from predict_parts(prepare(tried), parts, cells)
+        if not kinds:
+            return np.array([score.iou])
+        settings = tried.card.segmentation
+        # what is held out there was not learnt
+        true = [p.known * p.true(settings.usual_size) for p in judged]
+        found = [part.found(settings, kinds) for part in judged]
+        return np.array([score.iou, average_precision(found, true, _RIGHT).mean()])
+
+    whole = yield from scores(model)
+    for share in SHARES:
+        tried = interpolated(start, model, share)
+        if ((yield from scores(tried)) >= whole - _LOSS).all():
+            note = (
+                f"{share:.0%} of what was learnt was added to {start.card.name}, the "
+                "model it began with: with more, hardly more of the annotation is "
+                "right, and more of what that model knew is lost."
+            )
+            card = tried.card.replace(notes=(*tried.card.notes, note))
+            return replace(tried, card=card)
+    return model
