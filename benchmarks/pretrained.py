@@ -124,10 +124,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(written(command), flush=True)
             call(command)
             start = ("--init", str(output))
-            steps += load_model(output).card.steps
-        model = load_model(output)
-        # of several trainings, as if they were one
-        model = replace(model, card=model.card.replace(parent=None, steps=steps))
+            model = load_model(output)
+            steps += model.card.steps
+            # of several trainings, as if they were one
+            model = replace(model, card=model.card.replace(parent=None, steps=steps))
+            save_model(model, output)
         target = options.output or pretrained_model(options.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         save_model(model, target)

@@ -506,7 +506,7 @@ def test_a_run_that_starts_from_a_model_begins_where_it_ended() -> None:
     assert loss[0] < 0.6 * loss[1]
 
 
-def test_cells_that_a_start_finds_are_neither_dropped_nor_split() -> None:
+def test_cells_that_a_start_finds_are_not_dropped_and_less_often_split() -> None:
     settings = SMALL.replace(steps=1)
     first = finished(run(settings)).model
     usual = first.card.segmentation
@@ -515,7 +515,8 @@ def test_cells_that_a_start_finds_are_neither_dropped_nor_split() -> None:
         start = replace(first, card=first.card.replace(segmentation=known))
         found = finished(run(settings, start=start)).model.card.segmentation
         assert found.min_size == min(size, usual.min_size)
-        assert found.min_distance == waist
+        between = (waist * usual.min_distance) ** 0.5
+        assert found.min_distance == pytest.approx(between, abs=0.01)
 
 
 def test_the_rule_for_grey_values_is_that_of_the_weights_it_goes_on_from(

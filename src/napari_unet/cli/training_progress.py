@@ -30,7 +30,8 @@ def follow(job: Any, line: ProgressLine, notes: Sequence[str] = ()) -> TrainingF
     if not isinstance(last, events.TrainingFinished):
         raise RuntimeError("training ended without a result")
     card = last.model.card
-    _show_new(line, (*card.notes, *map(str, card.training.decisions)), shown)
+    kept = [card.share_in_words] if card.learnt_share < 1 else []
+    _show_new(line, (*card.notes, *map(str, card.training.decisions), *kept), shown)
     return last
 
 

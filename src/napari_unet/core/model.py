@@ -92,7 +92,7 @@ class ImageRecord(Settings):
 class ModelCard(GrownSettings):
     """What a model is, how it came about and what it was trained on."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"outputs", "members"})
+    later: ClassVar[frozenset[str]] = frozenset({"outputs", "members", "learnt_share"})
 
     name: str = "model"
     architecture: Described
@@ -126,6 +126,9 @@ class ModelCard(GrownSettings):
     precision: str = "fp32"
     versions: tuple[str, ...] = Field((), description="Packages it was made with.")
     parent: str | None = Field(None, description="Name of the model it started from.")
+    learnt_share: float = Field(
+        1.0, ge=0, le=1, description="Share of what it learnt since that was kept."
+    )
     members: int = Field(
         1,
         ge=1,
@@ -143,6 +146,17 @@ class ModelCard(GrownSettings):
         """Version of the model file's format that it takes, the oldest that does."""
         parts = self, self.architecture, self.training, self.segmentation
         return 2 if any(part.is_later for part in parts) else 1
+
+    @property
+    def share_in_words(self) -> str:
+        """Say why not all of what it learnt was kept; empty if all was."""
+        if self.learnt_share == 1:
+            return ""
+        return (
+            f"Of what it learnt, {self.learnt_share:.0%} was added to {self.parent}, "
+            "which it began with: more makes hardly more of the annotation right, and "
+            "loses more of what that model knew."
+        )
 
     @property
     def network_title(self) -> str:

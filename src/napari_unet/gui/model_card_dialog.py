@@ -107,6 +107,8 @@ def described(card: ModelCard) -> list[tuple[str, str]]:
         rows["Networks"] = f"the mean of {card.members}"
     if card.versions:
         rows["Made with"] = ", ".join(card.versions)
+    if card.learnt_share < 1:
+        rows["Kept"] = card.share_in_words
     if card.notes:
         rows["Assumed"] = " ".join(card.notes)
     return list(rows.items())

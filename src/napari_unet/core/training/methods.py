@@ -122,6 +122,10 @@ def _foreign(card: ModelCard) -> str:
 def _recipe(card: ModelCard, seconds: float | None) -> list[str]:
     settings, table = card.training, card.architecture
     start = f"the model {printable(card.parent)}" if card.parent else "random weights"
+    if card.learnt_share < 1:
+        start += (
+            f", to which {card.learnt_share:.0%} of the change was added at the end"
+        )
     if settings.encoder == "imagenet" and not card.parent:
         start = "VGG's weights of ImageNet"
     # of a thinner volume patches are thinner, which the card does not tell

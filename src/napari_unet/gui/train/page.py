@@ -146,7 +146,8 @@ class TrainPage(QWidget):
         self.result.setVisible(comparison is not None or saved is not None)
         worse = comparison is not None and comparison.outcome == "worse"
         wrong = (saved.problem if saved else None) or ""
-        sentences = (wrong, comparison.sentence if comparison else "")
+        share = saved.card.share_in_words if saved else ""
+        sentences = (wrong, comparison.sentence if comparison else "", share)
         self.comparison.setText(
             "\n".join(filter(None, sentences)), "warning" if worse or wrong else "info"
         )

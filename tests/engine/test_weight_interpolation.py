@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from tests.engine.test_training import discs
+
+from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.events import PredictionFinished, TrainingFinished
+from napari_unet.core.images.image import Image
+from napari_unet.core.metrics.pixels import iou
+from napari_unet.core.training.training_settings import Training
+from napari_unet.engine.inference.overlap_tile import predict
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.train import train
+from napari_unet.engine.training.weight_interpolation import SHARES, interpolated
+
+if TYPE_CHECKING:
+    from napari_unet.core.model import Model
+
+SETTINGS = Training.quick().replace(
+    width=8, depth=2, patch=48, steps=120, minutes=0.0, validation=0.0
+)
+
+
+def trained(
+    image: np.ndarray,
+    labels: np.ndarray,
+    settings: Training = SETTINGS,
+    start: Model | None = None,
+    classes: tuple[ClassInfo, ...] = (ClassInfo(),),
+) -> Model:
+    known = Annotation(np.where(labels > 0, labels.astype(np.int32) + 1, 1), classes)
+    *_, last = train(
+        [Image(image, "yx", name="image")],
+        [known],
+        settings,
+        start=start,
+        device="cpu",
+    )
+    assert isinstance(last, TrainingFinished)
+    return last.model
+
+
+def overlap(model: Model, image: np.ndarray, labels: np.ndarray) -> float:
+    *_, last = predict(prepare(model, "cpu"), Image(image, "yx"))
+    assert isinstance(last, PredictionFinished)
+    return float(iou([last.probabilities[1] > 0.5], [labels > 0]))
+
+
+@pytest.fixture(scope="module")
+def start() -> Model:
+    model = trained(*discs(size=128), SETTINGS.replace(steps=250))
+    return replace(model, card=model.card.replace(name="discs"))
+
+
+def test_half_of_a_change_is_in_the_middle_between_the_weights(start: Model) -> None:
+    moved = {
+        n: w + np.ones((), w.dtype) if w.dtype.kind == "f" else w
+        for n, w in start.weights.items()
+    }
+    half = interpolated(start, replace(start, weights=moved), 0.5)
+    for name, weight in half.weights.items():
+        expected = start.weights[name]
+        if expected.dtype.kind == "f":
+            expected = expected + np.float32(0.5)
+        np.testing.assert_allclose(weight, expected, rtol=0, atol=1e-6)
+        assert weight.dtype == start.weights[name].dtype
+
+
+def test_what_the_start_finds_anyway_changes_it_little(start: Model) -> None:
+    image, labels = discs(size=96)
+    found = trained(image, labels, SETTINGS.replace(steps=60), start)
+    assert found.card.learnt_share == SHARES[0]
+    assert "10% was added to discs" in found.card.share_in_words
+    assert overlap(found, image, labels) > overlap(start, image, labels) - 0.02
+    assert any((found.weights[n] != w).any() for n, w in start.weights.items())
+
+
+def test_what_the_start_does_not_find_is_learnt(start: Model) -> None:
+    image, labels = discs(size=96)
+    # the very contrary: dark objects on a bright ground
+    image = image.max() - image
+    assert overlap(start, image, labels) < 0.5
+    found = trained(image, labels, SETTINGS.replace(steps=200), start)
+    assert overlap(found, image, labels) > 0.8
+    assert found.card.learnt_share > SHARES[0]
+
+
+def test_one_class_may_have_another_name(start: Model) -> None:
+    image, labels = discs(size=96)
+    named = (ClassInfo(name="nuclei"),)
+    found = trained(image, labels, SETTINGS.replace(steps=3), start, named)
+    assert found.card.learnt_share < 1
+
+
+def test_going_on_with_the_same_images_forgets_nothing(start: Model) -> None:
+    image, labels = discs(size=128)
+    found = trained(image, labels, SETTINGS.replace(steps=3), start)
+    assert found.card.learnt_share == 1
+    # what the start of the start knew is not among these images
+    later = replace(start, card=start.card.replace(parent="nuclei"))
+    found = trained(image, labels, SETTINGS.replace(steps=3), later)
+    assert found.card.learnt_share < 1
+
+
+def test_further_channels_are_learnt_without_bounds(start: Model) -> None:
+    image, labels = discs(size=96)
+    *_, last = train(
+        [Image(np.stack([image, image]), "cyx")],
+        [labels],
+        SETTINGS.replace(steps=3),
+        kind="instances",
+        start=start,
+        device="cpu",
+    )
+    assert isinstance(last, TrainingFinished)
+    assert last.model.card.learnt_share == 1
+    assert not last.model.card.share_in_words
