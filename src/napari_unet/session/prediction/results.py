@@ -305,6 +305,8 @@ class ResultLayers:
             self.show("classes")
         # where cells come into view only now, they are drawn by that, and not twice
         self.refresh(*place, "cells")
+        # at once, also right after the slices were linked: someone moves a threshold
+        self._redraws["cells", 0].flush()
         self.visibility.found(place)
 
     def show_tracks(self, tracks: Tracks | None) -> None:
