@@ -142,7 +142,10 @@ _FOOT = (
     "cores from the training. Finding the cells of 2048 × 2048 pixels takes one core",
     "130 to 200 ms, a third of it for the watershed. To show or take away a layer",
     "is nearly all napari's own work, which the second table has: it makes the",
-    "layer's controls and what draws it, and draws the window.",
+    "layer's controls and what draws it, and draws the window. A model that has",
+    "learnt for long is held near what it was, so that other images lose little; then",
+    "it mends next to nothing elsewhere",
+    "([what was tried](recipe.md#corrections-learnt-at-once)).",
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread, get_ident
@@ -80,7 +80,7 @@ class Watchdog:
         self._turn()
 
     def _note(self) -> None:
-        own: Counter[str] = Counter()
+        own: defaultdict[str, float] = defaultdict(float)
         last, napari = self._last, 0.0
         for now, place, in_napari in self._seen:
             # What does not let another thread run, as when garbage is collected, is
@@ -90,11 +90,11 @@ class Watchdog:
                 napari += took
             elif place:
                 own[place] += took
-        longest = self.longest[self._step]
-        if own.total() > longest.own:
-            longest.own, longest.where = own.total(), own.most_common(1)[0][0]
+        longest, total = self.longest[self._step], sum(own.values())
+        if total > longest.own:
+            longest.own, longest.where = total, max(own, key=own.__getitem__)
         longest.napari = max(longest.napari, napari)
-        longest.both = max(longest.both, own.total() + napari)
+        longest.both = max(longest.both, total + napari)
 
     def _look(self) -> None:
         while not self._ended.is_set():
