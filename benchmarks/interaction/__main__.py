@@ -78,7 +78,7 @@ def _shares(runs: list[dict[str, Any]]) -> list[str]:
     """Return a table of what napari does for the longest steps."""
 
     def of(step: str, what: str) -> float:
-        return median(run[step][what] for run in runs)
+        return float(median(run[step][what] for run in runs))
 
     add, remove = (of(NAPARI_ALONE, what) for what in ("append", "remove"))
     return [
