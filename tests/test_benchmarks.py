@@ -558,6 +558,16 @@ def test_what_napari_does_for_the_plugin_is_told_from_code_of_the_plugin() -> No
     ]
 
 
+def test_the_page_on_interaction_has_the_share_of_napari_in_the_longest_steps() -> None:
+    runs = json.loads((ROOT / "docs" / "interaction.json").read_text(encoding="utf-8"))
+    longest = {"own": 30.0, "where": "", "napari": 100.0, "both": 120.0}
+    alone = {"append": 75.0, "remove": 330.0}
+    runs["steps"] = [{"predicting": longest, "napari alone": alone}]
+    page = interaction_report(runs)
+    assert "| longest step, predicting | 30 ms | ≤ 50 ms | met |" in page
+    assert "| predicting | 30 | 100 | 120 |" in page
+
+
 def test_a_result_of_no_task_is_refused() -> None:
     stray = RESULT.model_copy(update={"task": "stray"})
     with pytest.raises(ValueError, match="tasks plates, found 'stray'"):
