@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from benchmarks.accuracy.task import Sample, Target, Task
 from benchmarks.accuracy.tasks import TASKS
 from benchmarks.accuracy.trial import SETS, trial
 from benchmarks.interaction.__main__ import report as interaction_report
+from benchmarks.interaction.watchdog import running
 from benchmarks.pretrained import COLLECTIONS, MODELS
 from benchmarks.pretrained import export as export_learnt
 from benchmarks.pretrained import main as make_starter
@@ -33,6 +37,9 @@ from napari_unet.io import samples
 from napari_unet.io.images import read_image
 from napari_unet.io.model_file import read_card
 from napari_unet.io.pretrained import PRETRAINED, model_path, pretrained_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -526,6 +533,39 @@ def test_the_committed_page_on_interaction_is_the_one_its_results_give() -> None
     runs = json.loads((docs / "interaction.json").read_text(encoding="utf-8"))
     committed = (docs / "interaction.md").read_text(encoding="utf-8")
     assert interaction_report(runs) == committed
+
+
+def test_what_napari_does_for_the_plugin_is_told_from_code_of_the_plugin() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    def look(*_: object) -> None:
+        seen.append(running(sys._getframe()))
+
+    def function_of(module: str, call: Callable[..., object]) -> FunctionType:
+        known = {"__name__": module, "call": call}
+        return FunctionType(compile("call()", "<test>", "exec"), known)
+
+    ours = function_of("napari_unet.session.showing", look)
+    ours()
+    function_of("napari_unet.gui.page", function_of("napari.layers.base", look))()
+    function_of("napari.utils.events", ours)()
+    look()
+    assert seen == [
+        ("session.showing.<module>", False),
+        ("gui.page.<module>", True),
+        ("session.showing.<module>", False),
+        ("", False),
+    ]
+
+
+def test_the_page_on_interaction_has_the_share_of_napari_in_the_longest_steps() -> None:
+    runs = json.loads((ROOT / "docs" / "interaction.json").read_text(encoding="utf-8"))
+    longest = {"own": 30.0, "where": "", "napari": 100.0, "both": 120.0}
+    alone = {"append": 75.0, "remove": 330.0}
+    runs["steps"] = [{"predicting": longest, "napari alone": alone}]
+    page = interaction_report(runs)
+    assert "| longest step, predicting | 30 ms | ≤ 50 ms | met |" in page
+    assert "| predicting | 30 | 100 | 120 |" in page
 
 
 def test_a_result_of_no_task_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -29,12 +30,12 @@ NAPARI_ALONE = "napari alone"
 def watch_steps(
     open_viewer: Callable[..., tuple[napari.Viewer, Hand, Workspace, float]],
 ) -> dict[str, Any]:
-    """Return for each step the longest turn of the event loop with code of ours.
+    """Return for each step how long code of ours held the event loop in one turn.
 
     Returns
     -------
     dict
-        By the step's name: `wall` and `cpu` in milliseconds, and `where` it was.
+        By the step's name: what `Longest` has.
     """
     images, truth = (np.tile(a, (_REPEATED, 1, 1)) for a in stack(side=_SIDE))
     _earlier_projects(images, truth)
@@ -44,8 +45,7 @@ def watch_steps(
         _play(viewer, hand, workspace, watchdog, images, truth, Path(folder))
     watchdog.close()
     found: dict[str, Any] = {
-        step: {"wall": one.wall, "cpu": one.cpu, "where": one.where}
-        for step, one in watchdog.longest.items()
+        step: asdict(one) for step, one in watchdog.longest.items()
     }
     found[NAPARI_ALONE] = _napari_alone(viewer, hand)
     viewer.close()

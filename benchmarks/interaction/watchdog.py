@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
+from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event, Thread, get_ident
-from time import perf_counter, sleep, thread_time
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, QTimer
@@ -20,19 +20,21 @@ _BEAT_MS, _LOOK_S = 2, 0.002
 # Shorter turns of the event loop are not kept.
 _WORTH_S = 0.02
 _OURS = "napari_unet"
+# What adds, removes and draws layers.
+_NAPARIS = ("napari.", "vispy.")
 
 
 @dataclass(slots=True)
 class Longest:
-    """The longest turn of the event loop that ran code of ours, in milliseconds.
+    """What held the event loop longest in one turn, in milliseconds.
 
-    Of a turn that ran other code as well only the share of ours counts.
+    Of a turn only what code of ours did counts, or what it called.
     """
 
-    wall: float = 0.0
-    cpu: float = 0.0
-    where: str = ""  # the innermost function of ours that was seen most
-    turns: list[tuple[float, float, str]] = field(default_factory=list)
+    own: float = 0.0  # code of ours, with what it calls of Qt, numpy and the like
+    where: str = ""  # of that turn: the innermost function of ours that took longest
+    napari: float = 0.0  # code of napari that ours called
+    both: float = 0.0
 
 
 class Watchdog:
@@ -41,10 +43,11 @@ class Watchdog:
     def __init__(self) -> None:
         self.longest: dict[str, Longest] = {}
         self._main = get_ident()
-        self._seen: list[str] = []
+        # when it was looked at the main thread, and what was running
+        self._seen: list[tuple[float, str, bool]] = []
         self._step = ""
         self._ended = Event()
-        self._last = self._last_cpu = 0.0
+        self._last = 0.0
         self._timer = QTimer()
         self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.timeout.connect(self._beat)
@@ -67,35 +70,52 @@ class Watchdog:
         self._ended.set()
 
     def _turn(self) -> None:
-        self._seen.clear()
-        self._last, self._last_cpu = perf_counter(), thread_time()
+        self._seen = []
+        self._last = perf_counter()
 
     def _beat(self) -> None:
         """Note a turn that is over, and how much of it was ours."""
-        wall, cpu = perf_counter() - self._last, thread_time() - self._last_cpu
-        if wall > _WORTH_S and self._seen:
-            ours = [place for place in self._seen if place]
-            share = 1000 * len(ours) / len(self._seen)
-            where = Counter(ours).most_common(1)[0][0] if ours else ""
-            turn = (share * wall, share * cpu, where)
-            longest = self.longest[self._step]
-            longest.turns.append(turn)
-            if turn[0] > longest.wall:
-                longest.wall, longest.cpu, longest.where = turn
+        if perf_counter() - self._last > _WORTH_S:
+            self._note()
         self._turn()
+
+    def _note(self) -> None:
+        own: defaultdict[str, float] = defaultdict(float)
+        last, napari = self._last, 0.0
+        for now, place, in_napari in self._seen:
+            # What does not let another thread run, as when garbage is collected, is
+            # looked at once, when it is over: what was seen lasted until then.
+            took, last = 1000 * (now - last), now
+            if in_napari:
+                napari += took
+            elif place:
+                own[place] += took
+        longest, total = self.longest[self._step], sum(own.values())
+        if total > longest.own:
+            longest.own, longest.where = total, max(own, key=own.__getitem__)
+        longest.napari = max(longest.napari, napari)
+        longest.both = max(longest.both, total + napari)
 
     def _look(self) -> None:
         while not self._ended.is_set():
             sleep(_LOOK_S)
             if self._step:
-                self._seen.append(_ours(sys._current_frames().get(self._main)))
+                seen = self._seen
+                place = running(sys._current_frames().get(self._main))
+                seen.append((perf_counter(), *place))
 
 
-def _ours(frame: FrameType | None) -> str:
-    """Return the innermost function of the plugin that runs; empty if none does."""
+def running(frame: FrameType | None) -> tuple[str, bool]:
+    """Return the innermost function of the plugin, and whether napari runs within it.
+
+    The name is empty if none of the plugin runs.
+    """
+    within = False
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
         if module.startswith(_OURS):
-            return f"{module.removeprefix(_OURS + '.')}.{frame.f_code.co_qualname}"
+            name = f"{module.removeprefix(_OURS + '.')}.{frame.f_code.co_qualname}"
+            return name, within
+        within |= module.startswith(_NAPARIS)
         frame = frame.f_back
-    return ""
+    return "", False

@@ -18,6 +18,7 @@ from napari_unet.session.images.layers import (
     note,
     place_in_view,
     role_of,
+    set_visible,
     spacing_um_of,
 )
 
@@ -53,6 +54,20 @@ def test_a_layer_of_someone_else_has_neither_role_nor_source(
     assert role_of(odd) is None
     assert role_of(ours) == "cells"
     assert ours.metadata[METADATA_KEY]["number"] == 3
+
+
+def test_a_layer_that_is_seen_is_not_drawn_anew_to_be_shown(
+    viewer: ViewerModel,
+) -> None:
+    layer = viewer.add_labels(np.zeros((4, 4), np.uint8))
+    drawn: list[bool] = []
+    layer.events.set_data.connect(lambda: drawn.append(layer.visible))
+    set_visible(layer)
+    assert drawn == []
+    set_visible(layer, False)
+    assert not layer.visible
+    set_visible(layer)
+    assert drawn == [True]
 
 
 def test_a_layer_is_named_after_its_image() -> None:

@@ -373,6 +373,32 @@ def test_cells_take_the_place_of_classes_where_they_are_found(
     assert layer.data is results.files.arrays["classes"]
 
 
+def test_cells_that_come_into_view_are_drawn_once(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    place = results.place_in_view()
+    assert place is not None
+    results.files.arrays["cells"][place[1]] = 1
+    drawn = count_refreshes(results.cells_layer.layer)
+    results.cells_found(place)
+    assert seen(results) == ("cells", True)
+    assert len(drawn) == 1
+
+
+def test_cells_in_view_are_drawn_at_once_however_soon_they_are_found_again(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    place = results.place_in_view()
+    assert place is not None
+    results.cells_found(place)
+    drawn = count_refreshes(results.cells_layer.layer)
+    for count in (1, 2):
+        results.cells_found(place)
+        assert len(drawn) == count
+
+
 def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
     viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -265,6 +265,17 @@ def test_one_who_asks_after_the_end_is_called_soon_but_not_at_once(
     assert called == [1, 2]
 
 
+def test_a_plane_that_takes_longer_to_copy_does_not_delay_the_gui(
+    sharing: SharedArrays, pump: Pump
+) -> None:
+    array = np.ones((2048, 2048), np.uint16)
+    stored = sharing.share(array)
+    ready = sharing.ensure(array, "yx")
+    assert not ready.done
+    pump.until(lambda: ready.done)
+    assert stored.open().min() == 1
+
+
 @pytest.mark.parametrize("at_once", [2**20, 0])
 def test_a_full_disk_is_told_in_a_sentence(
     sharing: SharedArrays, pump: Pump, monkeypatch: pytest.MonkeyPatch, at_once: int

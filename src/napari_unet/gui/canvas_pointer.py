@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt
 from qtpy.QtGui import QCursor, QKeyEvent, QMouseEvent, QPainter, QPen, QPolygonF
-from qtpy.QtWidgets import QApplication, QOpenGLWidget, QWidget
+from qtpy.QtWidgets import QApplication, QMainWindow, QOpenGLWidget, QWidget
 
 from napari_unet.gui.widgets import follow
 from napari_unet.session.images.layers import role_of
@@ -233,5 +233,7 @@ class CanvasPointer(QWidget):
 
 def canvas_of(window: QWidget) -> QWidget | None:
     """Return the canvas of a window of napari, None in any other."""
-    found = window.findChildren(QOpenGLWidget)
+    # the docks hold thousands of widgets, and Python looks at each of them
+    centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+    found = [] if centre is None else centre.findChildren(QOpenGLWidget)
     return max(found, key=lambda one: one.width() * one.height(), default=None)

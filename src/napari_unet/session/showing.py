@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from psygnal import Signal
 
 from napari_unet.session.annotating.shortcuts import BLINK_KEY
+from napari_unet.session.images.layers import set_visible
 from napari_unet.session.prediction.results import LIVE_RUN, ON_REQUEST, OnRequest
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Showing:
                 self._overlay.drop()
         elif key == "cells":
             if (layer := self._cells_layer()) is not None:
-                layer.visible = shown
+                set_visible(layer, shown)
         elif key in _ON_REQUEST:
             if results is not None:
                 kind: Any = key

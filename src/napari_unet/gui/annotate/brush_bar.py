@@ -27,6 +27,7 @@ from napari_unet.gui.widgets import (
 )
 from napari_unet.session.annotating.control import IN_3D
 from napari_unet.session.annotating.shortcuts import CLASS_KEYS, key_of
+from napari_unet.session.images.layers import set_visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,6 +221,6 @@ def _use(workspace: Workspace, tool: Callable[[], None]) -> None:
     """Paint with a tool: its layer becomes the active one."""
     layer = workspace.annotating.brush.layer
     if layer is not None:
-        layer.visible = True
+        set_visible(layer)
         workspace.viewer.layers.selection.active = layer
     tool()

@@ -25,7 +25,7 @@ from napari_unet.gui.object_layers import kinds_in
 from napari_unet.gui.widgets import plain
 from napari_unet.session.annotating.imported_masks import AmbiguousMasksError
 from napari_unet.session.annotating.object_classes import MaskDetails
-from napari_unet.session.images.layers import level_data, role_of
+from napari_unet.session.images.layers import level_data, role_of, set_visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -235,8 +235,8 @@ class ImportButton(QPushButton):
     def _uncover(self, image_id: str, layer: Layer | None) -> None:
         """Show what was imported in place of its layer, ready to be painted."""
         if layer is not None:
-            layer.visible = False
-        self._workspace.annotating.layers.show(image_id).visible = True
+            set_visible(layer, False)
+        set_visible(self._workspace.annotating.layers.show(image_id))
         self._workspace.images.set_current(image_id)
 
     def _ask(

@@ -198,7 +198,7 @@ class Suggesting:
             FRAME_COLOUR,
         )
         for layer in roles.find(self._viewer, "suggested", image.id):
-            layer.visible = True
+            roles.set_visible(layer)
 
     def _zoom(self, image: ProjectImage, box: Box) -> None:
         """Let a tile take most of the canvas, however large that is."""

@@ -112,7 +112,7 @@ class CellEditor:
             self._target = "cells"
         aim = self._aim(self._target)
         with self.canvas.own_changes():
-            aim.layer.visible = True
+            roles.set_visible(aim.layer)
             self._viewer.layers.selection.active = aim.layer
         self.canvas.take(tool)
         self.stepped = ""
@@ -186,7 +186,7 @@ class CellEditor:
         with self.canvas.own_changes():
             place = aim.t, aim.z
             number = edits.use_as_annotation(aim.image.id, plane, *place, None)
-            self._annotating.layers.show(aim.image.id).visible = True
+            roles.set_visible(self._annotating.layers.show(aim.image.id))
         aim.results.visibility.put_aside((aim.t, aim.z))
         return number
 
@@ -313,7 +313,7 @@ class CellEditor:
             _, edit.annotate = self._painted.use(
                 aim.image.id, part, aim.t, aim.z, ids, done.changed, done.box
             )
-            self._annotating.layers.show(aim.image.id).visible = True
+            roles.set_visible(self._annotating.layers.show(aim.image.id))
 
     def _aim(self, target: Target) -> Aim:
         """Return the target of an edit; ValueError if there is none."""

@@ -112,6 +112,12 @@ def put_in_order(viewer: ViewerModel, layer: Layer) -> None:
         layers.move(layers.index(layer), min(above))
 
 
+def set_visible(layer: Layer, visible: bool = True) -> None:
+    """Show or hide a layer, unless it is so already: napari would draw it anew."""
+    if layer.visible != visible:
+        layer.visible = visible
+
+
 @contextmanager
 def selection_kept(viewer: ViewerModel) -> Iterator[None]:
     """Restore the selection of layers afterwards, so that painting can go on."""

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from napari_unet.core.jobs import Place
     from napari_unet.session.future import Post
 
-# Copying this many bytes does not delay the GUI; more is done in a thread.
-_AT_ONCE = 64 * 2**20
+# Copying this many bytes takes some 5 ms, 64 MiB would take 100; more is done in a
+# thread.
+_AT_ONCE = 4 * 2**20
 
 
 class SharedArrays:

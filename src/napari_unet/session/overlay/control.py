@@ -75,10 +75,11 @@ class WeightOverlay:
 
     def drop(self) -> None:
         """Switch off, and remove the layers."""
-        self.set_enabled(False)
+        # the first one that goes switches off: none is hidden before
         for shown in self._layers.values():
             if (layer := shown.layer) is not None:
                 self._viewer.layers.remove(layer)
+        self.set_enabled(False)
 
     @property
     def settings(self) -> BorderWeights:

@@ -12,6 +12,7 @@ from napari_unet.session.images.layers import (
     name_for,
     note,
     selection_kept,
+    set_visible,
 )
 
 if TYPE_CHECKING:
@@ -62,14 +63,14 @@ class WeightLayer:
         if limits != self._limits:
             # Not each time: users may have set others by hand.
             layer.contrast_limits = self._limits = limits
-        layer.visible = True
+        set_visible(layer)
         return layer
 
     def hide(self) -> None:
         """Hide the layer, if there is one."""
         layer = self.layer
         if layer is not None:
-            layer.visible = False
+            set_visible(layer, False)
 
     def clear(self) -> None:
         """Show nothing."""

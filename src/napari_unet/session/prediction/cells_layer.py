@@ -94,7 +94,7 @@ class CellsLayer:
         if layer is None:
             layer = self._add(pixels, name)
         # napari draws nothing of a hidden layer: all changes are one picture
-        layer.visible = False
+        roles.set_visible(layer, False)
         if layer.data is not pixels:
             layer.data = pixels
         layer.colormap = colours
@@ -107,7 +107,7 @@ class CellsLayer:
             if seen == "classes"
             else {}
         )
-        layer.visible = visible
+        roles.set_visible(layer, visible)
         noted = roles.noted(layer)
         if layer.name == noted.get("name", name):
             layer.name = name  # else people gave it another
@@ -123,8 +123,8 @@ class CellsLayer:
         noted = roles.noted(layer)
         if layer.visible != noted.get("left", layer.visible):
             noted["chosen"] = layer.visible != wanted
-        if not noted.get("chosen") and layer.visible != wanted:
-            layer.visible = wanted
+        if not noted.get("chosen"):
+            roles.set_visible(layer, wanted)
         noted["left"] = layer.visible
 
     def _add(self, pixels: Any, name: str) -> Labels:

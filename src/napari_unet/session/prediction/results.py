@@ -303,8 +303,11 @@ class ResultLayers:
             # so that neither is overlooked where both are found
             self._regions_shown = True
             self.show("classes")
-        self.visibility.found(place)
+        # where cells come into view only now, they are drawn by that, and not twice
         self.refresh(*place, "cells")
+        # at once, also right after the slices were linked: someone moves a threshold
+        self._redraws["cells", 0].flush()
+        self.visibility.found(place)
 
     def show_tracks(self, tracks: Tracks | None) -> None:
         """Show the tracks of cells; None removes them.
