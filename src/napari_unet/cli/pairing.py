@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_unet.cli.found_files import found_files
 from napari_unet.core.text import counted, listed
+from napari_unet.io.images import left_out
 from napari_unet.io.label_files import is_objects
 
 if TYPE_CHECKING:
@@ -117,6 +118,20 @@ def pair_files(
     movie of the Cell Tracking Challenge that of its folder (``01_RES``), which stands
     for its masks if these have partners.
     """
+    pairing = _paired(first, second, by, what, labels=labels)
+    if note := left_out([*first, *second]):
+        pairing = replace(pairing, sentence=f"{pairing.sentence} {note}")
+    return pairing
+
+
+def _paired(
+    first: Sequence[str | Path],
+    second: Sequence[str | Path],
+    by: By,
+    what: str,
+    *,
+    labels: bool,
+) -> Pairing:
     left, right = _found(first, second, what, labels=labels)
     if by == "order":
         return _in_order(left, right, what)
