@@ -747,6 +747,10 @@ def test_a_model_to_start_from_brings_the_recipe_of_its_network(
             "--width cannot be 16: of TernausNet with ImageNet's weights it is 64.",
         ),
         (("vnet", "--encoder", "imagenet"), "no ImageNet weights for V-Net."),
+        (
+            ("unet", "--border-near-sigma", "3"),
+            "--border-near-sigma is for --border-scheme fiji, found paper.",
+        ),
     ],
 )
 def test_what_a_network_leaves_no_choice_of_is_refused(
@@ -807,6 +811,16 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     for option in ("--output", "--labels", "--resume", "--w0", "--elastic"):
         assert option.strip("-") in done.stdout
+
+
+def test_a_model_that_would_take_the_run_of_another_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = (data / "model.run" / "run.json").read_bytes()
+    command = ["train", data / "images", data / "labels", "--steps", "1", *SMALL]
+    told = failing(capsys, *command, "--output", data / "model")
+    assert "model.run beside it is the run of model.safetensors" in told
+    assert (data / "model.run" / "run.json").read_bytes() == record
 
 
 @pytest.mark.parametrize(

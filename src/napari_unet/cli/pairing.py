@@ -55,6 +55,16 @@ class Pairing:
         """Return the pairs for programs, under names for the two kinds of files."""
         return [{first: str(a), second: str(b)} for a, b in self.pairs]
 
+    def notes(self) -> list[str]:
+        """Return notes for a comparison: what is paired, also files with themselves."""
+        same = [a.name for a, b in self.pairs if a.resolve() == b.resolve()]
+        if not same:
+            return [self.sentence]
+        are = counted(len(same), "file is", "files are")
+        with_what = "itself" if len(same) == 1 else "themselves"
+        says = f"compared with {with_what}, which says nothing: {listed(same)}."
+        return [self.sentence, f"{are} {says}"]
+
 
 def pairing_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that asks for pairs by order."""

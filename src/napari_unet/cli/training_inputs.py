@@ -154,7 +154,9 @@ def _each(files: Sequence[Path], read: Callable[[Path], _Found]) -> list[_Found]
 def read_seen(file: Path, options: argparse.Namespace) -> Image:
     """Read an image as the network sees it; a ValueError if it is not finite."""
     image = read_input(file, options.axes)
+    # errors have the path, as files of several folders may share a name
+    named = replace(image, name=str(file))
     if options.channel is not None:
-        image = image.channel(options.channel)
-    check_finite(replace(image, name=str(file)))
-    return image
+        named = named.channel(options.channel)
+    check_finite(named)
+    return replace(named, name=image.name)
