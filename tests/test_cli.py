@@ -1141,6 +1141,20 @@ def test_a_name_too_long_for_a_result_is_told(
     assert "Errno" not in told
 
 
+def test_results_below_the_images_are_not_predicted_when_a_command_is_repeated(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data / "images", tmp_path / "i")
+    command = ["predict", data / "model.safetensors", f"{tmp_path}/i/**/*.tif"]
+    command += ["--output", tmp_path / "i" / "out", "--device", "cpu"]
+    assert main([*map(str, command), "--save", "classes"]) == 0
+    capsys.readouterr()
+    assert main([*map(str, command), "--save", "classes"]) == 0
+    told = capsys.readouterr().err
+    assert "3 results among the images left out" in told
+    assert told.count("is there already") == 3
+
+
 def test_a_table_of_a_person_is_found_before_the_work(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,12 @@ def test_a_zarr_folder_without_the_suffix_is_one_image(tmp_path: Path) -> None:
     assert find([tmp_path]) == [tmp_path / "cells"]
 
 
+def test_a_file_is_no_ome_zarr(tmp_path: Path) -> None:
+    touch(tmp_path, "a.zarr")
+    with pytest.raises(ValueError, match=r"a\.zarr: is a file, and an OME-Zarr is a"):
+        read_image(tmp_path / "a.zarr")
+
+
 def test_what_names_no_image_is_told(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt")
     with pytest.raises(FileNotFoundError, match=r"b\.tif: there is no such file"):

@@ -370,6 +370,8 @@ def _check_readable(path: Path) -> None:
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
     if not (path.is_file() or path.is_dir()):  # reading a pipe would block
         raise ValueError(f"{shown}: is no file that could be an image.")
+    if path.is_file() and path.suffix.lower() == ".zarr":
+        raise ValueError(f"{shown}: is a file, and an OME-Zarr is a folder.")
     known = path.name.lower().endswith(SUFFIXES) or catalogue.has_bioio()
     if path.is_file() and not known:
         raise ValueError(
