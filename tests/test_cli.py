@@ -747,6 +747,10 @@ def test_a_model_to_start_from_brings_the_recipe_of_its_network(
             "--width cannot be 16: of TernausNet with ImageNet's weights it is 64.",
         ),
         (("vnet", "--encoder", "imagenet"), "no ImageNet weights for V-Net."),
+        (
+            ("unet", "--border-near-sigma", "3"),
+            "--border-near-sigma is for --border-scheme fiji, found paper.",
+        ),
     ],
 )
 def test_what_a_network_leaves_no_choice_of_is_refused(
@@ -807,6 +811,16 @@ def test_help_is_quick_and_loads_no_torch() -> None:
     assert done.returncode == 0, done.stderr
     for option in ("--output", "--labels", "--resume", "--w0", "--elastic"):
         assert option.strip("-") in done.stdout
+
+
+def test_a_model_that_would_take_the_run_of_another_is_refused(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = (data / "model.run" / "run.json").read_bytes()
+    command = ["train", data / "images", data / "labels", "--steps", "1", *SMALL]
+    told = failing(capsys, *command, "--output", data / "model")
+    assert "model.run beside it is the run of model.safetensors" in told
+    assert (data / "model.run" / "run.json").read_bytes() == record
 
 
 @pytest.mark.parametrize(
@@ -1125,6 +1139,20 @@ def test_a_name_too_long_for_a_result_is_told(
     told = capsys.readouterr().err
     assert "_labels.ome.zarr: file name too long." in told
     assert "Errno" not in told
+
+
+def test_results_below_the_images_are_not_predicted_when_a_command_is_repeated(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data / "images", tmp_path / "i")
+    command = ["predict", data / "model.safetensors", f"{tmp_path}/i/**/*.tif"]
+    command += ["--output", tmp_path / "i" / "out", "--device", "cpu"]
+    assert main([*map(str, command), "--save", "classes"]) == 0
+    capsys.readouterr()
+    assert main([*map(str, command), "--save", "classes"]) == 0
+    told = capsys.readouterr().err
+    assert "3 results among the images left out" in told
+    assert told.count("is there already") == 3
 
 
 def test_a_table_of_a_person_is_found_before_the_work(

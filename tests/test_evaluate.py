@@ -435,3 +435,17 @@ def test_real_numbers_that_are_no_probabilities_are_refused(
     cell[3, 4] = value
     with pytest.raises(ValueError, match=r"a\.tif: has real numbers, which are prob"):
         evaluate(save(tmp_path / folder, a=cell), [truth], ["iou"])
+
+
+def test_files_that_are_compared_with_themselves_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.zeros((20, 20), np.uint8)
+    labels[2:9, 2:9] = 1
+    tifffile.imwrite(tmp_path / "a.tif", labels)
+    assert main(["evaluate", str(tmp_path), str(tmp_path / "a.tif")]) == 0
+    told = "1 file is compared with itself, which says nothing: a.tif."
+    assert told in capsys.readouterr().err
+    command = ["evaluate", str(tmp_path), str(tmp_path), "--metric", "psnr"]
+    assert main(command) == 0
+    assert told in capsys.readouterr().err

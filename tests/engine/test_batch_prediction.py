@@ -214,3 +214,16 @@ def test_what_people_keep_in_the_folder_stays(tmp_path, files, overwrite):
     assert (out / "classes" / "b.tif").read_bytes() == files[2].read_bytes()
     assert (out / "unfinished" / "z").is_dir()
     assert set(listing(out)) - set(before) == {"classes/a.tif", "classes/c.tif"}
+
+
+def test_the_summary_has_no_row_of_an_image_whose_table_is_of_an_earlier_one(
+    files, tmp_path
+):
+    told(predict_files(predictor(tmp_path, ("table",)), files))
+    summary = tmp_path / "out" / "summary.csv"
+    rows = summary.read_text("utf-8").splitlines()
+    assert [row.split(",")[0] for row in rows] == ["image", "a", "b", "c"]
+    write_image(files[1], seed=9)
+    made = told(predict_files(predictor(tmp_path, ("table",)), files))
+    assert [event.problem is None for event in made] == [True, False, True]
+    assert summary.read_text("utf-8").splitlines() == [rows[0], rows[1], rows[3]]

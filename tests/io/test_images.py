@@ -13,7 +13,7 @@ import zarr
 
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.normalisation import measure
-from napari_unet.io.images import check_finite, find, read_image, read_labels
+from napari_unet.io.images import check_finite, find, left_out, read_image, read_labels
 
 GREY = np.arange(20, dtype=np.uint8).reshape(4, 5)
 COLOUR = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
@@ -38,6 +38,18 @@ def test_a_folder_gives_its_images_in_natural_order(tmp_path: Path) -> None:
     assert [p.name for p in find([tmp_path])] == names
 
 
+def test_what_a_folder_has_besides_images_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "a.txt", "a_seg.npy", ".b.svs", "Thumbs.db", "m.json")
+    (tmp_path / "e.svs").mkdir()
+    assert left_out([tmp_path, tmp_path / "a.tif"]) == ""
+    touch(tmp_path, "b.svs", "c.svs", "d.webp", "e")
+    told = "of no format that is read and left out: 2 .svs, 1 .webp"
+    assert left_out([str(tmp_path / "[a-d].*")]) == f"3 files are {told}."
+    found = left_out([f"{tmp_path}#*"])
+    assert found.startswith("4 files are of no format that is read and left out: 2 ")
+    assert "1 without ending" in found
+
+
 def test_globs_files_and_folders_mix_and_each_image_comes_once(tmp_path: Path) -> None:
     touch(tmp_path, "a10.tif", "a9.tif", "b.png", "a.txt")
     found = find([tmp_path / "b.png", str(tmp_path / "a*"), tmp_path])
@@ -56,6 +68,12 @@ def test_a_zarr_folder_without_the_suffix_is_one_image(tmp_path: Path) -> None:
     zarr.create_array(tmp_path / "cells", shape=(4, 5), dtype="u1")
     assert find([tmp_path / "cells"]) == [tmp_path / "cells"]
     assert find([tmp_path]) == [tmp_path / "cells"]
+
+
+def test_a_file_is_no_ome_zarr(tmp_path: Path) -> None:
+    touch(tmp_path, "a.zarr")
+    with pytest.raises(ValueError, match=r"a\.zarr: is a file, and an OME-Zarr is a"):
+        read_image(tmp_path / "a.zarr")
 
 
 def test_what_names_no_image_is_told(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""PNG and JPEG: bits, palettes, transparency, and files that lost their end."""
+"""PNG, JPEG, GIF, BMP: bits, palettes, transparency, and files that lost their end."""
 
 from __future__ import annotations
 
@@ -259,3 +259,44 @@ def test_further_pictures_of_a_jpeg_are_told(tmp_path: Path, count: int) -> None
     assert image.notes == (f"it holds {count} pictures: the first is read.",)
     pictures[0].save(path)
     assert read_image(path).notes == ()
+
+
+@pytest.mark.parametrize("suffix", ["gif", "bmp"])
+def test_gif_and_bmp_are_read_as_viewers_show_them(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    PIL.Image.fromarray(GREY).save(path)
+    assert read_image(path).axes == "yx"
+    np.testing.assert_array_equal(read_image(path).data, GREY)
+    colours = (0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 0, 0)
+    # GIF joins colours that are equal
+    palette(path, *colours[: 3 if suffix == "gif" else 4])
+    wanted = NUMBERS % (3 if suffix == "gif" else 4)
+    np.testing.assert_array_equal(read_labels(path).data, wanted)
+    np.testing.assert_array_equal(read_image(path).data, np.array(colours)[wanted])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises((ValueError, OSError), match=f"a.{suffix}: cannot be read"):
+        read_image(path)
+
+
+def test_a_bmp_under_another_name_and_in_colours_is_read(tmp_path: Path) -> None:
+    colours = RNG.integers(0, 255, (4, 5, 3), np.uint8)
+    PIL.Image.fromarray(colours).save(tmp_path / "a.bmp")
+    path = (tmp_path / "a.bmp").rename(tmp_path / "a.tif")
+    image = read_image(path)
+    assert image.axes == "yxc"
+    np.testing.assert_array_equal(image.data, colours)
+
+
+def test_pictures_of_an_animated_gif_are_time_points(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    frames = [PIL.Image.fromarray(np.roll(GREY, k)) for k in range(3)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    image = read_image(path)
+    assert (image.axes, image.data.shape) == ("tyx", (3, 4, 5))
+    for k, frame in enumerate(np.asarray(image.data)):
+        np.testing.assert_array_equal(frame, np.roll(GREY, k))
+    assert "its 3 pictures are read as time points." in image.notes
+    # without the end a further picture may be missing
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="cut off"):
+        read_image(path)

@@ -256,6 +256,20 @@ def test_outputs_never_lie_on_inputs(tmp_path):
         PredictionFolder(tmp_path / "c.zarr" / "out").check_targets(
             [tmp_path / "c.zarr"]
         )
+    # nor in an image that is not read
+    with pytest.raises(ValueError, match=r"out: lies in the OME-Zarr .*c\.zarr"):
+        PredictionFolder(tmp_path / "c.zarr" / "out").check_targets(files)
+
+
+def test_results_are_told_apart_from_images(tmp_path):
+    folder = PredictionFolder(tmp_path / "out", ("instances",))
+    images = [tmp_path / "a.tif", tmp_path / "out" / "b.tif"]
+    made = [
+        tmp_path / "out" / "instances" / "a.tif",
+        tmp_path / "out" / "ctc" / "a_RES" / "mask000.tif",
+        tmp_path / "out" / "classes" / "c.zarr",
+    ]
+    assert folder.without_results([*made, *images]) == images
 
 
 @pytest.mark.parametrize(

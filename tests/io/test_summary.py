@@ -28,6 +28,9 @@ def put(folder: PredictionFolder, file: Path, **columns: list[float]) -> None:
 
 def test_each_image_has_a_row(folder: PredictionFolder, tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.tif" for name in ("flat", "movie", "missing")]
+    tifffile.imwrite(files[0], np.zeros((8, 9), np.uint8))
+    options = {"imagej": True, "metadata": {"axes": "TYX"}}
+    tifffile.imwrite(files[1], np.zeros((2, 8, 9), np.uint8), **options)
     put(folder, files[0], label=[1, 2], t=[0, 0], area_px=[4, 8])
     put(folder, files[1], label=[1, 1, 2], t=[0, 1, 1], area_px=[1, 2, 6])
     path = write_summary(folder, files)
@@ -50,10 +53,12 @@ def test_an_image_without_cells_counts_none(
     files = [tmp_path / "some.tif", tmp_path / "none.tif"]
     put(folder, files[0], label=[1], t=[0], area_px=[5])
     put(folder, files[1], label=[], t=[], area_px=[])
+    tifffile.imwrite(files[0], np.zeros((8, 9), np.uint8))
     path = write_summary(folder, files)
     assert path is not None
     lines = path.read_text("utf-8").splitlines()
-    assert lines[1:] == ["some,1,1,5.0,5.0,5.0", "none,0,0,,,"]
+    # of an image that cannot be read, time points are not known
+    assert lines[1:] == ["some,1,1,5.0,5.0,5.0", "none,,0,,,"]
 
 
 def test_what_is_no_summary_stays(folder: PredictionFolder, tmp_path: Path) -> None:

@@ -543,3 +543,45 @@ def test_more_images_in_one_page_than_in_the_chain(tmp_path: Path) -> None:
         read_image(path)
     assert read_image(Path(f"{path}#1")).data.shape == (32, 32)
     assert np.asarray(read_image(Path(f"{path}#2")).data)[0, 0, 0] == 2
+
+
+@pytest.mark.parametrize("suffix", ["btf", "tf2", "tf8"])
+def test_other_endings_of_bigtiff_are_read(tmp_path: Path, suffix: str) -> None:
+    image = read(tmp_path / f"a.ome.{suffix}", STACK, bigtiff=True, ome=True)
+    assert image.name == "a"
+    np.testing.assert_array_equal(image.data, STACK)
+
+
+def write_lsm(path: Path, stack: np.ndarray, kind: int = 0) -> None:
+    """Write a stack as Zeiss LSM does, with a thumbnail behind each plane."""
+    header = np.zeros(1, tifffile.TIFF.CZ_LSMINFO)
+    header["MagicNumber"], header["StructureSize"] = 67127628, header.itemsize
+    header["DimensionZ"], header["DimensionY"], header["DimensionX"] = stack.shape
+    header["DimensionChannels"] = header["DimensionTime"] = 1
+    header["ThumbnailX"] = header["ThumbnailY"] = 2
+    for axis, metres in zip("ZYX", (2e-6, 5e-7, 5e-7), strict=True):
+        header[f"VoxelSize{axis}"] = metres
+    header["ScanType"] = kind
+    if kind == 1:  # a plane of z and x
+        header["DimensionZ"], header["DimensionY"] = stack.shape[1], 1
+    told = [(34412, 1, header.itemsize, header.tobytes(), True)]
+    with tifffile.TiffWriter(path) as file:
+        for number, plane in enumerate(stack):
+            extra = told if number == 0 else []
+            file.write(plane, contiguous=False, metadata=None, extratags=extra)
+            thumbnail = np.full((2, 2), number, plane.dtype)
+            file.write(thumbnail, contiguous=False, metadata=None, subfiletype=1)
+
+
+def test_an_lsm_is_read_without_thumbnails_and_with_its_pixel_size(
+    tmp_path: Path,
+) -> None:
+    write_lsm(tmp_path / "a.lsm", STACK)
+    image = read_image(tmp_path / "a.lsm")
+    assert image.axes == "zyx"
+    np.testing.assert_array_equal(image.data, STACK)
+    np.testing.assert_allclose(image.spacing_um, (2, 0.5, 0.5))
+    # a scan along z: what is x and y in it is another question
+    write_lsm(tmp_path / "b.lsm", STACK[:1], kind=1)
+    with pytest.raises(ValueError, match="does not tell what the axes"):
+        read_image(tmp_path / "b.lsm")

@@ -17,7 +17,7 @@ from napari_unet.io.bundle import (
     write_bundle,
     write_images,
 )
-from napari_unet.io.images import find, read_image
+from napari_unet.io.images import find, left_out, read_image
 from napari_unet.io.names import image_name
 from napari_unet.io.pretrained import model_path
 
@@ -46,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
     line, report = ProgressLine(), {}
     if options.model is not None:
         written = _images(options)
+        if note := left_out([options.images]):
+            line.say(note)
     else:
         source = source_of(options)
         report = dict(source.report)

@@ -168,7 +168,8 @@ class Evaluation:
         if self.output is not None and self.output != "-":
             record = Path(self.predictions) / RECORD
             check_separate(self.output, (*pairing.files, record))
-        self._note(pairing.sentence)
+        for note in pairing.notes():
+            self._note(note)
         return {truth: prediction for prediction, truth in pairing.pairs}
 
     def _read_pair(

@@ -77,7 +77,7 @@ def image_scores(
         except (ValueError, OSError) as error:
             problems.append(sentence(error))
     images = [image for _, *both in pairs for image in both]
-    notes = [pairing.sentence, *notes_of(images)]
+    notes = [*pairing.notes(), *notes_of(images)]
     planes = [
         (f.read(), w.read())
         for _, one, other in pairs

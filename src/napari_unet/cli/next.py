@@ -26,7 +26,7 @@ from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.known import KnownParts
 from napari_unet.core.suggestions.sampling import sample_frames
 from napari_unet.core.text import counted, place_words, printable, sentence
-from napari_unet.io.images import find
+from napari_unet.io.images import find, left_out
 from napari_unet.io.pretrained import model_path
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _files(
         every = len(labelled) + len(alone)
         have = "has" if every == 1 else "have"
         said = [f"{len(labelled)} of {counted(every, 'image')} {have} labels."]
+    if note := left_out([options.images, *([options.known] if options.known else [])]):
+        said.append(note)
     chosen = [
         file
         for file, times in zip(alone, sample_frames([1] * len(alone)), strict=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from napari_unet import __version__
+from napari_unet.core.settings import BorderWeights
 from napari_unet.io.atomic import check_writable, write_text
 from napari_unet.io.pretrained import PRETRAINED
 
@@ -57,6 +58,25 @@ def given_settings(
     """Return the fields of a settings model that were given on the command line."""
     given = {n: getattr(options, prefix + n, None) for n in model.model_fields}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def given_border_weights(
+    options: argparse.Namespace, usual: BorderWeights, prefix: str = ""
+) -> BorderWeights:
+    """Return the border weights that were given, or the usual ones.
+
+    ValueError for constants of the Fiji plugin that another scheme does not use.
+    """
+    given = given_settings(options, BorderWeights, prefix)
+    if given.get("scheme") == "fiji":
+        usual = BorderWeights.fiji()
+    made = usual.replace(**given)
+    for name in ("balance", "near_sigma"):
+        if name in given and made.scheme != "fiji":
+            option = f"--{prefix}{name}".replace("_", "-")
+            scheme = f"--{prefix}scheme".replace("_", "-")
+            raise ValueError(f"{option} is for {scheme} fiji, found {made.scheme}.")
+    return made
 
 
 def output_option(parser: argparse.ArgumentParser, metavar: str, text: str) -> None:

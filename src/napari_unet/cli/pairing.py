@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from napari_unet.cli.found_files import found_files
 from napari_unet.core.text import counted, listed
+from napari_unet.io.images import left_out
 from napari_unet.io.label_files import is_objects
 
 if TYPE_CHECKING:
@@ -53,6 +54,16 @@ class Pairing:
     def record(self, first: str, second: str) -> list[dict[str, str]]:
         """Return the pairs for programs, under names for the two kinds of files."""
         return [{first: str(a), second: str(b)} for a, b in self.pairs]
+
+    def notes(self) -> list[str]:
+        """Return notes for a comparison: what is paired, also files with themselves."""
+        same = [a.name for a, b in self.pairs if a.resolve() == b.resolve()]
+        if not same:
+            return [self.sentence]
+        are = counted(len(same), "file is", "files are")
+        with_what = "itself" if len(same) == 1 else "themselves"
+        says = f"compared with {with_what}, which says nothing: {listed(same)}."
+        return [self.sentence, f"{are} {says}"]
 
 
 def pairing_option(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +128,20 @@ def pair_files(
     movie of the Cell Tracking Challenge that of its folder (``01_RES``), which stands
     for its masks if these have partners.
     """
+    pairing = _paired(first, second, by, what, labels=labels)
+    if note := left_out([*first, *second]):
+        pairing = replace(pairing, sentence=f"{pairing.sentence} {note}")
+    return pairing
+
+
+def _paired(
+    first: Sequence[str | Path],
+    second: Sequence[str | Path],
+    by: By,
+    what: str,
+    *,
+    labels: bool,
+) -> Pairing:
     left, right = _found(first, second, what, labels=labels)
     if by == "order":
         return _in_order(left, right, what)

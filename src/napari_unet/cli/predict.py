@@ -23,9 +23,10 @@ from napari_unet.core.events import StarterChosen
 from napari_unet.core.network.blended import note_of_window
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.starters import AUTO
+from napari_unet.core.text import counted
 from napari_unet.io.bundle import Bundle, is_bundle
 from napari_unet.io.folder_lock import temporary_folder
-from napari_unet.io.images import find
+from napari_unet.io.images import find, left_out
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
 from napari_unet.io.prediction_folder import KINDS, OF_CELLS, PredictionFolder
@@ -168,6 +169,14 @@ def _run(options: argparse.Namespace, reporter: Reporter) -> int:
 
     line = ProgressLine()
     files = find(options.images)
+    if note := left_out(options.images):
+        line.say(note)
+    # a pattern such as images/** finds results, too, when the command is repeated
+    if others := PredictionFolder(options.output).without_results(files):
+        if results := len(files) - len(others):
+            found = counted(results, "result")
+            line.say(f"{found} among the images left out, found in {options.output}.")
+        files = others
     if is_automatic(options.model):
         options.model = _chosen(options, files, settings, line)
     model, source = source_of(options.model)

@@ -17,6 +17,7 @@ from napari_unet.core.remote_messages import RemoteRun
 from napari_unet.io.atomic import write_text
 from napari_unet.io.bundle import write_bundle
 from napari_unet.io.folder_lock import temporary_folder
+from napari_unet.io.model_file import SUFFIX
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.records import read_json
 
@@ -148,7 +149,8 @@ def _bundle(source: Source, folder: Path, line: ProgressLine) -> Path:
 
 
 def _note_of(output: Path) -> Path:
-    return output.with_suffix(".far.json")
+    # a name may have a dot: cells_0.5 is not cells_0.7
+    return output.with_name(f"{output.name.removesuffix(SUFFIX)}.far.json")
 
 
 def _keep(note: RemoteRun, path: Path) -> None:

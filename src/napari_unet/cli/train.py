@@ -45,6 +45,7 @@ from napari_unet.io.model_file import (
 )
 from napari_unet.io.pretrained import model_path
 from napari_unet.io.run_folder import save_run
+from napari_unet.io.trained_run import check_own
 
 if TYPE_CHECKING:
     import argparse
@@ -175,6 +176,7 @@ def _run(options: argparse.Namespace, member: Member | None, reporter: Reporter)
         raise FileNotFoundError(f"there is no checkpoint {checkpoint} to resume from.")
     if not goes_on:
         check_replaceable(checkpoint)
+        check_own(options.output)
     leads = member is None or member.rank == 0
     if leads:
         remove_strays(options.output.parent)

@@ -15,7 +15,7 @@ from napari_unet.cli.notes import notes_of
 from napari_unet.cli.pairing import Pairing, pair_files
 from napari_unet.core.annotation.object_classes import classes_of
 from napari_unet.core.text import counted, listed
-from napari_unet.io.images import check_finite, find, read_input
+from napari_unet.io.images import check_finite, find, left_out, read_input
 from napari_unet.io.label_files import is_objects, without_classes
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def find_inputs(options: argparse.Namespace, settings: Training) -> Pairing:
         files = tuple(find([options.images]))
         names = listed([file.name for file in files])
         sentence = f"{counted(len(files), 'image')}: {names}."
+        sentence = f"{sentence} {left_out([options.images])}".rstrip()
         return Pairing((), files, files, sentence)
     what = settings.objective.partner
     one = what.removesuffix("s")
@@ -153,7 +154,9 @@ def _each(files: Sequence[Path], read: Callable[[Path], _Found]) -> list[_Found]
 def read_seen(file: Path, options: argparse.Namespace) -> Image:
     """Read an image as the network sees it; a ValueError if it is not finite."""
     image = read_input(file, options.axes)
+    # errors have the path, as files of several folders may share a name
+    named = replace(image, name=str(file))
     if options.channel is not None:
-        image = image.channel(options.channel)
-    check_finite(replace(image, name=str(file)))
-    return image
+        named = named.channel(options.channel)
+    check_finite(named)
+    return replace(named, name=image.name)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_unet.cli.options import given_settings
+from napari_unet.cli.options import given_border_weights, given_settings
 from napari_unet.core.network.catalogue import NETWORKS
-from napari_unet.core.settings import BorderWeights
 from napari_unet.core.training.training_settings import (
     AUTO,
     OF_NETWORK,
@@ -57,12 +56,7 @@ def training_settings(
         changes["minutes"] = 0.0
     elif options.minutes is not None:
         changes["steps"] = 0
-    border = settings.border
-    if options.border_scheme == "fiji":
-        border = BorderWeights.fiji()
-    changes["border"] = border.replace(
-        **given_settings(options, BorderWeights, "border_")
-    )
+    changes["border"] = given_border_weights(options, settings.border, "border_")
     changes["augmentation"] = settings.augmentation.replace(
         **given_settings(options, Augmentation, "augment_")
     )

@@ -13,7 +13,7 @@ from napari_unet.cli.notes import notes_of
 from napari_unet.cli.options import (
     add_settings,
     axes_option,
-    given_settings,
+    given_border_weights,
     label_options,
     output_option,
 )
@@ -40,8 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the command."""
-    settings = BorderWeights.fiji() if options.scheme == "fiji" else BorderWeights()
-    settings = settings.replace(**given_settings(options, BorderWeights))
+    settings = given_border_weights(options, BorderWeights())
     file = split_number(options.labels)[0]
     check_separate(options.output, [file])
     check_ours(options.output)

@@ -17,7 +17,7 @@ from napari_unet.io.remote import is_in_folder
 from napari_unet.io.summary import check_summary, write_summary
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Collection, Generator, Sequence
     from pathlib import Path
 
     from napari_unet.core.events import Event
@@ -41,7 +41,8 @@ def predict_files(
     """Predict files into the predictor's folder; arguments as for its `events`.
 
     Files on which another run with the same settings works come last, if they are not
-    done by then. Tables of cells are summarised, with a row for each image.
+    done by then. Tables of cells are summarised, with a row for each image that
+    did not fail.
 
     Yields
     ------
@@ -64,7 +65,8 @@ def predict_files(
         check_summary(predictor.folder)
     with predictor.folder.claimed(predictor.basis.makes(axes)) as claim:
         left = deque(enumerate(files, start=1))
-        put_off = done = failed = 0
+        failed: set[Path] = set()
+        put_off = done = 0
         if (pool := predictor.pool) is not None:
             job = predictor.files_job(pool, axes, claim, overwrite=overwrite)
             outcome = yield from _on_workers(pool, job, left)
@@ -92,9 +94,9 @@ def predict_files(
                 problem = problem_of(file, error)
             put_off, done = 0, done + 1
             if problem is not None:
-                failed += 1
+                failed.add(file.absolute())
                 yield FilePredicted(str(file), 0, done / len(files), problem)
-        conclude(predictor.folder, predictor.basis, files, axes, complete=not failed)
+        conclude(predictor.folder, predictor.basis, files, axes, failed)
 
 
 def conclude(
@@ -102,13 +104,16 @@ def conclude(
     basis: PredictionBasis,
     files: Sequence[Path],
     axes: str | None,
-    *,
-    complete: bool,
+    failed: Collection[Path],
 ) -> None:
-    """Summarise the tables; after success, record what the results were made from."""
+    """Summarise the tables; after success, record what the results were made from.
+
+    A table of an image that `failed` (absolute paths) may be of an earlier image.
+    """
     if TABLE in folder.kinds:
-        write_summary(folder, files, axes)
-    if complete:
+        sound = [file for file in files if file.absolute() not in failed]
+        write_summary(folder, sound, axes)
+    if not failed:
         basis.note(folder)
         basis.note_in_run(folder, files, axes)
 

@@ -82,7 +82,7 @@ class RemotePredictor:
             run = _Run(self, list(files), axes, wanted, say, overwrite)
             yield from run.events()
             basis = replace(self.basis, settings=run.settings)
-            conclude(self.folder, basis, files, axes, complete=not run.failed)
+            conclude(self.folder, basis, files, axes, run.failed)
 
 
 @dataclass(eq=False)
@@ -99,7 +99,8 @@ class _Run:
     def __post_init__(self) -> None:
         self._note = self._of.folder.folder / UNFINISHED / NOTE
         self._kinds: dict[Path, tuple[str, ...]] = {}
-        self._over = self.failed = 0
+        self._over = 0
+        self.failed: set[Path] = set()
         self.settings = self._of.basis.settings
 
     def events(self) -> Generator[Event | None, None, None]:
@@ -256,7 +257,8 @@ class _Run:
 
     def _done(self, file: Path, cells: int = 0, **what: Any) -> FilePredicted:
         self._over += 1
-        self.failed += what.get("problem") is not None
+        if what.get("problem") is not None:
+            self.failed.add(file.absolute())
         return FilePredicted(str(file), cells, self._over / len(self._files), **what)
 
     def _precision_of(self, file: Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.events import TileSeen, TilesSuggested
 from napari_unet.core.geometry.boxes import shape_of, within
-from napari_unet.core.images.image import Field
+from napari_unet.core.images.image import Field, channels_of
 from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.settings import Prediction
 from napari_unet.core.suggestions.choice import SeenTile, choose
@@ -203,14 +203,7 @@ def _predicted(
 def _check_channels(images: Sequence[Image]) -> None:
     if not images:
         raise ValueError("there is no image to suggest tiles of.")
-    first = images[0]
-    for image in images:
-        if image.channels != first.channels:
-            raise ValueError(
-                f"the images must have one number of channels to be compared, found "
-                f"{first.channels} ({printable(first.name)}) and {image.channels} "
-                f"({printable(image.name)})."
-            )
+    channels_of(images)
 
 
 def _check(images: Sequence[Image], network: Network, card: ModelCard) -> None:

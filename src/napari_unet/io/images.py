@@ -11,9 +11,11 @@ has several images, one has to be named (``FILE#2``); none is chosen silently.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import replace
 from glob import glob, has_magic
+from mimetypes import MimeTypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +23,17 @@ import numpy as np
 
 from napari_unet.core.geometry.blocks import cut
 from napari_unet.core.images.image import LARGEST, ImageFile, within_reach
-from napari_unet.core.text import encodable, printable, reason, unreadable
+from napari_unet.core.text import (
+    counted,
+    encodable,
+    listed,
+    printable,
+    reason,
+    unreadable,
+)
 from napari_unet.io import ome_sets, ome_zarr, pictures
 from napari_unet.io.names import glob_pattern, image_name, split_number
+from napari_unet.io.objects.catalogue import FORMATS
 from napari_unet.io.pixels import SeveralImagesError
 from napari_unet.io.readers import catalogue
 from napari_unet.io.remote import is_in_folder, is_remote, url_of
@@ -36,9 +46,9 @@ if TYPE_CHECKING:
     from napari_unet.core.images.image import Image
     from napari_unet.io.pixels import Pixels
 
-TIFF = (".tif", ".tiff")
+TIFF = (".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm")
 JPEG = (".jpg", ".jpeg")
-PICTURES = (".png", *JPEG)
+PICTURES = (".png", *JPEG, ".gif", ".bmp")
 SUFFIXES = (*TIFF, *PICTURES, ".zarr", *catalogue.SUFFIXES)
 _FORMATS = ", ".join(SUFFIXES)
 
@@ -46,8 +56,24 @@ _FORMATS = ", ".join(SUFFIXES)
 _SIGNS = {
     b"\x89PNG": ".png",
     b"\xff\xd8\xff": ".jpg",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
     **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), ".tif"),
 }
+
+_READ = {
+    ".png": pictures.read_png,
+    **dict.fromkeys(JPEG, pictures.read_jpeg),
+    **dict.fromkeys((".gif", ".bmp"), pictures.read_gif_or_bmp),
+}
+
+# Endings of what may lie beside images, besides those that Python knows as texts,
+# archives and the like. The names that it knows, and not also those of the system.
+_NO_PICTURES = (
+    *(end.lower() for one in FORMATS.values() for end in one.suffixes),
+    *(".db", ".ini", ".log", ".md", ".safetensors", ".toml", ".yaml", ".yml"),
+)
+_TYPES = MimeTypes()
 
 # Above this, floats do not hold all integers.
 _EXACT = 2**53
@@ -89,6 +115,34 @@ def find(paths: Sequence[str | Path]) -> list[Path]:
     if not found:
         raise FileNotFoundError("no image is named: the list of paths is empty.")
     return ome_sets.first_of_each_set(list(found))
+
+
+def left_out(paths: Sequence[str | Path]) -> str:
+    """Say which files of folders and patterns `find` passes over; empty if none.
+
+    Texts, tables, models and objects are no pictures, and are not mentioned.
+    """
+    endings: Counter[str] = Counter()
+    for given in paths:
+        path = Path(re.sub(r"#(\*|\d+)$", "", str(given)))
+        if _is_folder(path):
+            there = list(path.iterdir())
+        elif path.exists() or is_remote(path) or not has_magic(str(path)):
+            continue
+        else:
+            there = [Path(match) for match in glob(glob_pattern(path), recursive=True)]
+        images = set(filter(_is_image, there))
+        images.update(f for image in images for f in catalogue.beside(image))
+        endings.update(
+            file.suffix.lower() or "without ending"
+            for file in there
+            if file not in images and _may_be_picture(file)
+        )
+    if not endings:
+        return ""
+    kinds = [f"{n} {ending}" for ending, n in endings.most_common()]
+    are = counted(endings.total(), "file is", "files are")
+    return f"{are} of no format that is read and left out: {listed(kinds, 5)}."
 
 
 def read_image(path: str | Path, axes: str | None = None) -> Image:
@@ -240,6 +294,14 @@ def _expand(given: str | Path) -> list[Path]:
     return images
 
 
+def _may_be_picture(path: Path) -> bool:
+    name = path.name.lower()
+    if name.startswith(".") or name.endswith(_NO_PICTURES) or not path.is_file():
+        return False
+    kind, _ = _TYPES.guess_type(name)
+    return kind is None or kind.startswith(("image/", "video/"))
+
+
 def _numbered(path: Path, number: int) -> Path:
     """Name an image by its number, and by its own folder where it has one."""
     named = path.with_name(f"{path.name}#{number}")
@@ -276,7 +338,7 @@ def _numbers(count: int) -> list[str]:
 
 
 def _kind(path: Path) -> str:
-    """Return a file's suffix; TIFF, PNG and JPEG are told apart by their content."""
+    """Return a file's suffix; TIFF and pictures are told apart by their content."""
     suffix = path.suffix.lower()
     if suffix not in (*TIFF, *PICTURES) or not path.is_file():
         return suffix
@@ -308,6 +370,8 @@ def _check_readable(path: Path) -> None:
         raise ValueError(f"{shown}: is a folder and no OME-Zarr image.")
     if not (path.is_file() or path.is_dir()):  # reading a pipe would block
         raise ValueError(f"{shown}: is no file that could be an image.")
+    if path.is_file() and path.suffix.lower() == ".zarr":
+        raise ValueError(f"{shown}: is a file, and an OME-Zarr is a folder.")
     known = path.name.lower().endswith(SUFFIXES) or catalogue.has_bioio()
     if path.is_file() and not known:
         raise ValueError(
@@ -335,7 +399,7 @@ def _decode(given: Path) -> Pixels:
         elif number not in {None, 1}:
             raise SeveralImagesError(f"there is no image #{number}, it holds one")
         else:
-            pixels = (pictures.read_jpeg if kind in JPEG else pictures.read_png)(path)
+            pixels = _READ[kind](path)
         if _state(path) != before:
             raise ValueError("it changed while it was read")
         return pixels

@@ -33,7 +33,7 @@ _WORDED = tuple(
 # only files: the masks in a folder of the Cell Tracking Challenge are images
 _SHOWN = ", ".join(s for s in _WRITTEN if "." in s and not s.endswith(SUFFIXES))
 # Suffixes of image names in other programs' files, also of formats that are not read.
-_PICTURES = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES, ".bmp", ".gif", ".webp")
+_PICTURES = (".ome.tif", ".ome.tiff", ".ome.zarr", *SUFFIXES, ".webp")
 
 
 def format_of(path: str | Path) -> ObjectFormat | None:

@@ -47,9 +47,12 @@ _TYPES = {"time": "t", "channel": "c"}
 
 def is_zarr(path: Path) -> bool:
     """Whether a folder is one zarr image rather than a folder of images."""
-    return path.is_dir() and (
-        path.suffix == ".zarr" or any((path / marker).exists() for marker in _MARKERS)
-    )
+    return path.is_dir() and (path.suffix == ".zarr" or is_marked(path))
+
+
+def is_marked(path: Path) -> bool:
+    """Whether a folder has the metadata of a zarr, whatever its name."""
+    return any((path / marker).exists() for marker in _MARKERS)
 
 
 def read(path: Path, number: int | None = None) -> Pixels:

@@ -1,4 +1,4 @@
-"""Reading PNG and JPEG, complete, with the stored values.
+"""Reading PNG, JPEG, GIF and BMP, complete, with the stored values.
 
 PNG: https://www.w3.org/TR/png-3; markers of JPEG: ITU-T T.81, annex B.
 """
@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 from contextlib import suppress
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,36 @@ def read_jpeg(path: Path) -> Pixels:
         return Pixels(data, "yx", notes=notes, altered=True)
     foreign = "CMYK" if data.shape[-1] == 4 else ""
     return Pixels(data, "yxs", notes=notes, foreign=foreign, altered=True)
+
+
+def read_gif_or_bmp(path: Path) -> Pixels:
+    """Read a GIF or a BMP; the pictures of an animated GIF are times.
+
+    Later pictures of a GIF often have but what changes, so they are read in colours.
+    """
+    from PIL import Image
+
+    content = path.read_bytes()
+    # a GIF that ends between two pictures would seem to have fewer
+    if content.startswith(b"GIF") and not content.rstrip(b"\0").endswith(b";"):
+        raise ValueError("it is cut off, its end is missing")
+    with Image.open(BytesIO(content), formats=("GIF", "BMP")) as file:
+        count = getattr(file, "n_frames", 1)
+        if count > 1:
+            pictures = []
+            for number in range(count):
+                file.seek(number)
+                pictures.append(np.asarray(file.convert("RGB")))
+            note = f"its {count} pictures are read as time points."
+            return Pixels(np.stack(pictures), "tyxs", notes=(note,))
+        file.load()
+        data = np.asarray(file)
+        if file.mode == "P":
+            palette = np.array(file.getpalette("RGB"), np.uint8).reshape(-1, 3)
+            clear = "transparency" in file.info
+            notes = ("its transparency (alpha) is left out.",) if clear else ()
+            return Pixels(data, "yx", palette=palette, notes=notes)
+    return Pixels(data, "yx" + "s" * (data.ndim - 2), alpha=file.mode == "RGBA")
 
 
 def _orientation_notes(exif: bytes) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The pixel size in a TIFF: OME's PhysicalSize, ImageJ's unit, or a resolution.
+"""The pixel size in a TIFF: of OME, ImageJ or an LSM, or a resolution.
 
 What cannot be understood is ignored, and never a reason to refuse the pixels.
 """
@@ -23,6 +23,10 @@ _UNITS = {_INCH: "inch", 3: "cm", 4: "mm", 5: "um"}
 # 1200 dpi, or pixels of 21 µm, can be meant as a pixel size.
 _FINEST_DPI = 1200
 
+# Kinds of scans of an LSM of which y and x are those of the sample: stacks, and planes
+# and stacks in time.
+_PLANES = (0, 3, 6)
+
 # The same values converted to another unit by some program.
 _COPIED_DPI = (72, 96, 100, 150, 200, 300, 600, 1200)
 
@@ -35,6 +39,8 @@ def sizes_um(file: Any, number: int) -> Mapping[str, float]:
     """
     if file.is_ome:
         found = _ome(file.ome_metadata, number, len(file.series))
+    elif file.is_lsm:
+        found = _lsm(file.lsm_metadata)
     elif file.is_imagej and "unit" in file.imagej_metadata:
         found = _imagej(file.imagej_metadata, _resolution(file))
     else:
@@ -74,6 +80,12 @@ def _imagej(
     # downwards.
     spacing = abs(_number(meta.get("spacing", 1)))
     return {"z": micrometres(spacing, units["z"]), **sizes}
+
+
+def _lsm(meta: Mapping[str, Any]) -> dict[str, float | None]:
+    if meta["ScanType"] not in _PLANES:
+        return {}
+    return {a: micrometres(meta[f"VoxelSize{a.upper()}"], "m") for a in "zyx"}
 
 
 def _plain(file: Any, resolution: Mapping[str, float]) -> dict[str, float | None]:

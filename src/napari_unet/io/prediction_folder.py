@@ -24,6 +24,7 @@ from napari_unet.io.atomic import (
 from napari_unet.io.folder_lock import BusyError, Claim, locked
 from napari_unet.io.names import image_name, split_number
 from napari_unet.io.objects.catalogue import FORMATS
+from napari_unet.io.ome_zarr import is_marked
 from napari_unet.io.provenance import (
     check_ours,
     read_note,
@@ -112,6 +113,16 @@ class PredictionFolder:
         """Return the existing outputs of an image."""
         every = (t for kind in self.kinds for t in self._targets(file, kind))
         return [target for target in every if target.exists()]
+
+    def without_results(self, files: Sequence[Path]) -> list[Path]:
+        """Return those of some images that are not in a folder of results."""
+        every = (*KINDS, IMAGE, *OF_CELLS, UNFINISHED)
+        own = [(self.folder / kind).resolve() for kind in every]
+        return [
+            file
+            for file in files
+            if not any(map(split_number(file)[0].resolve().is_relative_to, own))
+        ]
 
     def places(self, file: Path, kinds: Sequence[str]) -> list[Path]:
         """Return the possible paths of outputs of an image, each before its note."""
@@ -228,7 +239,8 @@ class PredictionFolder:
         Raises
         ------
         ValueError
-            If an output is one of the images, lies in one, or has one in it.
+            If an output is one of the images, lies in one or in another OME-Zarr, or
+            has one in it.
         FileExistsError
             If there is a file where results need a folder.
         """
@@ -254,6 +266,12 @@ class PredictionFolder:
             for file, source in zip(files, sources, strict=True):
                 for target in self._targets(file, kind):
                     check_separate(target, {source, *near})
+        for around in (self.folder, *self.folder.absolute().parents):
+            if is_marked(around):
+                raise ValueError(
+                    f"{self.folder}: lies in the OME-Zarr {around}, where nothing is "
+                    "written; name another place to write to."
+                )
 
     def _targets(self, file: Path, kind: str) -> list[Path]:
         """Return the possible paths of an output: its suffix depends on its size."""

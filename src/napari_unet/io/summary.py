@@ -30,7 +30,7 @@ def write_summary(
     Columns are `image`, `time_points`, `cells` (of all time points together), and mean,
     median and sum of each size that is known (`area_px`, `volume_um3`, ...), empty
     where it is not known of an image. Time points are those of the image, as read with
-    `axes`; those with cells if it cannot be read. A file of that name that is not a
+    `axes`; none are given if it cannot be read. A file of that name that is not a
     summary stays.
 
     Raises
@@ -50,7 +50,10 @@ def write_summary(
         return None
     path = check_summary(folder)
     names = [n for n in _columns() if any(n in row for row in rows.values())]
-    columns = {n: [row.get(n, np.nan) for row in rows.values()] for n in names}
+    columns = {
+        n: np.array([row.get(n, np.nan) for row in rows.values()], object)
+        for n in names
+    }
     write_table(path, {"image": list(rows), **columns})
     return path
 
@@ -67,8 +70,7 @@ def _row(path: Path, image: Path, axes: str | None) -> dict[str, float]:
     """Summarise the cells of an image, from their table."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         cells = list(csv.DictReader(file))
-    # some may be without a cell
-    times = max(_time_points(image, axes), len({cell["t"] for cell in cells}))
+    times = _time_points(image, axes)
     row: dict[str, float] = {"time_points": times, "cells": len(cells)}
     for size in SIZES:
         if cells and size in cells[0]:
@@ -79,12 +81,12 @@ def _row(path: Path, image: Path, axes: str | None) -> dict[str, float]:
     return row
 
 
-def _time_points(image: Path, axes: str | None) -> int:
-    """Return the time points of an image, 0 if it cannot be read."""
+def _time_points(image: Path, axes: str | None) -> float:
+    """Return the time points of an image, NaN if it cannot be read."""
     try:
         return read_image(image, axes).size("t")
     except (OSError, ValueError):
-        return 0
+        return np.nan
 
 
 def _columns() -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading TIFF: ImageJ hyperstacks, OME-TIFF, and plain TIFF of any origin.
+"""Reading TIFF: ImageJ hyperstacks, OME-TIFF, LSM, and plain TIFF of any origin.
 
 Axes come from the metadata through tifffile. A file may have several images, numbered
 from 1: one has to be chosen, and none is left out silently.
@@ -215,7 +215,7 @@ def _entries(file: Any) -> tuple[list[_Entry], tuple[str, ...]]:
 
 def _is_small(series: Any) -> bool:
     """Whether a series is a smaller version; scanners mark their label images alike."""
-    if series.kind in PLAIN or not series.name:
+    if series.kind in {*PLAIN, "lsm"} or not series.name:
         return bool(series.keyframe.is_reduced)
     return bool(series.name.lower() == "thumbnail")
 

@@ -38,6 +38,8 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
     """Set the meaning of the values: grey, colours, transparency or channels."""
     page = series.keyframe
     kind = page.photometric
+    if series.kind == "lsm":
+        return pixels  # measured values, in whatever colours
     if kind == _PHOTOMETRIC.MINISWHITE:
         if page.bitspersample == 1 and page.software == _TIFFFILE:
             note = "its header calls 1 black, as tifffile's do of any mask: 1 is read."

@@ -104,6 +104,29 @@ def run_folder_of(model: Path) -> Path:
     return model.with_name(model.name.removesuffix(SUFFIX) + RUN_SUFFIX)
 
 
+def check_own(model: Path) -> None:
+    """Refuse a model whose run would replace that of another, as m and m.safetensors.
+
+    Raises
+    ------
+    FileExistsError
+        The other model is beside it.
+    """
+    folder = run_folder_of(model)
+    try:
+        other = model.with_name(read_run(folder).model)
+    except (OSError, ValueError):
+        return
+    if other.name == model.name or not other.exists():
+        return
+    # on some disks names that differ in case are one
+    if not (model.exists() and other.samefile(model)):
+        raise FileExistsError(
+            f"{model}: {folder.name} beside it is the run of {other.name}, and would "
+            "be replaced; name another file."
+        )
+
+
 def write_record(folder: Path, record: TrainedRun) -> None:
     """Write the record of a run into its folder."""
     write_text(folder / RECORD, record.model_dump_json(indent=1))

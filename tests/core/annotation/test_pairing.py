@@ -128,7 +128,12 @@ def test_the_annotations_of_a_stack_come_slice_by_slice() -> None:
         ([GREY], [CELLS, CELLS], r"found 1 image\(s\) and 2 label image\(s\)"),
         ([GREY], [CELLS[:-1]], "equal sizes.*y 12 and 11, x 14 and 14"),
         ([GREY], [np.stack([CELLS] * 2)], "equal sizes.*z 1 and 2"),
-        ([GREY], [np.stack([CELLS[None]] * 2)], r"one channel.*2 channel\(s\)"),
+        ([GREY], [Image(np.stack([CELLS] * 2), "cyx")], "one channel, found 2"),
+        (
+            [GREY, GREY, GREY],
+            [CELLS[:-1], CELLS, CELLS[1:, 1:]],
+            r"equal sizes.*y 12 and 11, x 14 and 14\. .* y 12 and 11, x 14 and 13\.$",
+        ),
     ],
 )
 def test_images_and_labels_that_do_not_go_together_are_refused(

@@ -43,6 +43,8 @@ def test_pairs_that_do_not_fit_are_one_sentence() -> None:
     one, other = image(np.zeros((8, 9)), name="a"), image(np.zeros((9, 8)), name="b")
     with pytest.raises(ValueError, match=r"a and its target b must have equal sizes"):
         paired_fields([one], [other], 2)
+    with pytest.raises(ValueError, match=r"target b must .*target c must have equal"):
+        paired_fields([one, one], [other, image(np.zeros((9, 9)), name="c")], 2)
     with pytest.raises(ValueError, match="found 1 image and 2 targets"):
         paired_fields([one], [one, one], 2)
     colours = image(np.zeros((2, 8, 9)), "cyx", "c")

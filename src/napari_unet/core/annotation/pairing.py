@@ -57,20 +57,24 @@ def annotated_fields(
     fields: list[Field] = []
     masks: list[Field] = []
     classes = classes_of([known for known in labels if isinstance(known, Objects)])
-    for raw, known in zip(images, labels, strict=True):
-        image = raw if isinstance(raw, Image) else Image.from_array(raw)
+    opened = [i if isinstance(i, Image) else Image.from_array(i) for i in images]
+    masked: list[Annotation | Objects | Image] = [
+        known
+        if isinstance(known, Annotation | Objects | Image)
+        else Image.from_array(known)
+        for known in labels
+    ]
+    _check_sizes(opened, masked)
+    for image, known in zip(opened, masked, strict=True):
         if isinstance(known, Annotation):
             pairs.append((_only_field(image, ndim), known))
             continue
         if isinstance(known, Objects):
-            _check_sizes(image, known.labels)
             found = annotations_from(known, classes, ndim)
             pairs += zip(image.fields(ndim), found, strict=True)
             continue
-        mask = known if isinstance(known, Image) else Image.from_array(known)
-        _check_sizes(image, mask)
         fields += image.fields(ndim)
-        masks += mask.fields(ndim)
+        masks += known.fields(ndim)
     pairs += zip(fields, _convert(masks, kind), strict=True)
     known_pairs = [(f, a) for f, a in pairs if a.labels.any() or a.finished is not None]
     if not known_pairs:
@@ -126,14 +130,26 @@ def _only_field(image: Image, ndim: int) -> Field:
     return fields[0]
 
 
-def _check_sizes(image: Image, mask: Image) -> None:
-    sizes = {a: (image.size(a), mask.size(a)) for a in "tzyx"}
-    if any(a != b for a, b in sizes.values()) or mask.channels > 1:
-        found = ", ".join(f"{axis} {a} and {b}" for axis, (a, b) in sizes.items())
-        raise ValueError(
-            f"{image.name} and its labels {mask.name} must have equal sizes and the "
-            f"labels one channel, found {found}; {mask.channels} channel(s)."
-        )
+def _check_sizes(
+    images: Sequence[Image], labels: Sequence[Annotation | Objects | Image]
+) -> None:
+    """Refuse labels that do not fit their images; the error lists them all."""
+    problems = []
+    for image, known in zip(images, labels, strict=True):
+        if isinstance(known, Annotation):
+            continue
+        mask = known.labels if isinstance(known, Objects) else known
+        both = f"{image.name} and its labels {mask.name} must have equal sizes"
+        sizes = {a: (image.size(a), mask.size(a)) for a in "tzyx"}
+        shown = [f"{axis} {a} and {b}" for axis, (a, b) in sizes.items() if a * b != 1]
+        if any(a != b for a, b in sizes.values()):
+            problems.append(f"{both}, found {', '.join(shown)}.")
+        elif mask.channels > 1:
+            problems.append(
+                f"{mask.name}: labels have one channel, found {mask.channels}."
+            )
+    if problems:
+        raise ValueError(listed(problems, most=5, between=" "))
 
 
 def _convert(masks: Sequence[Field], kind: Kind | None) -> list[Annotation]:

@@ -16,7 +16,7 @@ from napari_unet.core.geometry.boxes import Box, field_index
 from napari_unet.core.text import printable, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -251,6 +251,17 @@ class Field:
     def index(self, box: Box | None = None) -> tuple[int | slice, ...]:
         """Return where a box of the field, with all channels, is in the array."""
         return field_index(self.image.axes, self.t, self.z, box)
+
+
+def channels_of(images: Iterable[Image]) -> int:
+    """Return the number of channels of images; a ValueError if it is not the same."""
+    names = {image.channels: image.name for image in images}
+    if len(names) > 1:
+        found = (f"{count} ({printable(names[count])})" for count in sorted(names))
+        raise ValueError(
+            f"the images must have one number of channels, found {' and '.join(found)}."
+        )
+    return next(iter(names))
 
 
 def within_reach(values: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

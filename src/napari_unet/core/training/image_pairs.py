@@ -12,7 +12,7 @@ from napari_unet.core.images.alignment import find_shift
 from napari_unet.core.images.image import Image
 from napari_unet.core.images.image_outputs import ImageOutputs, unclipped
 from napari_unet.core.images.normalisation import check_finite
-from napari_unet.core.text import counted, times
+from napari_unet.core.text import counted, listed, times
 from napari_unet.core.training.training_set import Example, Target
 
 if TYPE_CHECKING:
@@ -45,18 +45,22 @@ def paired_fields(
         )
     pairs: list[tuple[Field, Field]] = []
     channels: dict[int, str] = {}
+    problems = []
     for raw, wanted in zip(images, targets, strict=True):
         image, target = (
             x if isinstance(x, Image) else Image.from_array(x) for x in (raw, wanted)
         )
         sizes = [[i.size(a) for a in "tzyx"] for i in (image, target)]
         if sizes[0] != sizes[1]:
-            raise ValueError(
+            problems.append(
                 f"{image.name} and its target {target.name} must have equal sizes "
                 f"along t, z, y, x, found {times(sizes[0])} and {times(sizes[1])}."
             )
+            continue
         channels.setdefault(target.channels, target.name)
         pairs += zip(image.fields(ndim), target.fields(ndim), strict=True)
+    if problems:
+        raise ValueError(listed(problems, most=5, between=" "))
     if len(channels) > 1:
         found = " and ".join(f"{n} ({channels[n]})" for n in sorted(channels))
         raise ValueError(

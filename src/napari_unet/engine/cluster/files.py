@@ -32,12 +32,12 @@ _SILENT_S = 300.0
 
 @dataclass(slots=True)
 class Outcome:
-    """Counts of files, and those that are left."""
+    """What became of files."""
 
     # to be predicted by steps
     large: list[tuple[int, Path]] = field(default_factory=list)
     done: int = 0
-    failed: int = 0
+    failed: set[Path] = field(default_factory=set)
 
 
 def predict_on_workers(
@@ -66,7 +66,8 @@ def predict_on_workers(
             for event in _events(file, found):
                 if isinstance(event, FilePredicted):
                     event = replace(event, progress=outcome.done / total)
-                    outcome.failed += event.problem is not None
+                    if event.problem is not None:
+                        outcome.failed.add(file)
                 yield event
     finally:
         sending.flight.stop(lambda: remove(job.claim))

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_unet.core.annotation.pairing import annotated_fields
-from napari_unet.core.images.image import Image
+from napari_unet.core.images.image import Image, channels_of
 from napari_unet.core.training.image_pairs import paired_fields
 from napari_unet.core.training.objectives import spread
 from napari_unet.engine.objectives.denoising import DenoisingObjective
@@ -55,16 +55,19 @@ def all_pairs(
     def pairs(ndim: Literal[2, 3]) -> Iterable[Pair]:
         if settings.task == "segment":
             found = annotated_fields(opened, known, ndim, kind)
+            channels_of(field.image for field, _ in found)
             if regions == ():
                 return found
             return [(field, those.with_regions(regions)) for field, those in found]
         if settings.task == "regress":
+            channels_of(opened)
             return paired_fields(opened, known, ndim)
         if known:
             raise ValueError(
                 "to denoise, nothing but the images is needed, found "
                 f"{len(known)} more."
             )
+        channels_of(opened)
         fields = [field for image in opened for field in image.fields(ndim)]
         return [(field, None) for field in spread(fields)]
 

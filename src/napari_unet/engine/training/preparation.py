@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from napari_unet.core.annotation.annotations import IGNORED
+from napari_unet.core.images.image import channels_of
 from napari_unet.core.images.rescaling import common_size, note_of_start
 from napari_unet.core.model import ImageRecord, ModelCard
 from napari_unet.core.network.blended import reach_of
-from napari_unet.core.text import printable, reason
+from napari_unet.core.text import reason
 from napari_unet.core.training.common_parts import Part, hold_out_parts
 from napari_unet.core.training.folds import Fold, hold_out_fold
 from napari_unet.core.training.patches import in_window, patch_size, why_not
@@ -244,21 +245,13 @@ def _architecture(
     start: Model | None,
     slices: int,
 ) -> Layered:
-    channels = {e.field.image.channels: e.field.image.name for e in examples}
-    if len(channels) > 1:
-        found = (
-            f"{count} ({printable(channels[count])})" for count in sorted(channels)
-        )
-        raise ValueError(
-            f"the images must have one number of channels, found {' and '.join(found)}."
-        )
+    count = channels_of(example.field.image for example in examples)
     table = None if start is None else start.card.architecture
     if table is not None and table.ndim != settings.ndim:
         raise ValueError(
             f"the model to start from is {table.ndim}-D, "
             f"the training {settings.ndim}-D."
         )
-    count = next(iter(channels))
     if problem := why_not(settings, count, classes, slices, table):
         raise ValueError(problem)
     if table is None:

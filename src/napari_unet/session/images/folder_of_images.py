@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from napari_unet.core.text import counted
-from napari_unet.io.images import find
+from napari_unet.core.text import capitalised, counted
+from napari_unet.io.images import find, left_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,4 +50,5 @@ def add_folder(
     if (current := images.current) is not None:
         # the others would be seen where this one ends
         images.set_current(current.id)
-    say("info", f"Added {counted(added, 'image')} of {folder.name}.")
+    rest = capitalised(left_out([folder]))
+    say("info", f"Added {counted(added, 'image')} of {folder.name}. {rest}".rstrip())

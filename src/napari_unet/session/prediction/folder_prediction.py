@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_unet.core.events import FilePredicted, Notice, StarterChosen
-from napari_unet.core.text import counted
+from napari_unet.core.text import capitalised, counted
+from napari_unet.io.images import left_out
 
 if TYPE_CHECKING:
     from napari_unet.core.messages import Failed
@@ -30,7 +32,7 @@ class FolderPrediction:
     failures : list of str
         A sentence for each image that was not done, which begins with its name.
     notes : list of str
-        Assumptions in reading the images.
+        Assumptions in reading the images, and what was left out.
     end : str or None
         None while it runs; then the reason for an early end, empty if there is none.
     """
@@ -44,6 +46,8 @@ class FolderPrediction:
         self.predicted = self.there = 0
         self.failures: list[str] = []
         self.notes: list[str] = []
+        with suppress(OSError):  # of a folder that is not there, as the job will say
+            self.notes += filter(None, [capitalised(left_out([source]))])
         self.end: str | None = None
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_ended)
