@@ -129,9 +129,13 @@ def plain(name: str, most: int = 40) -> str:
 
     Of long ones the beginning and the end.
     """
+    return shortened(name, most).replace("&", "&&")
+
+
+def shortened(name: str, most: int) -> str:
+    """Return the beginning and the end of a long name."""
     half = (most - 1) // 2
-    short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-    return short.replace("&", "&&")
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def label_of(widget: QWidget, text: str) -> QLabel:
