@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from qtpy.QtGui import QCloseEvent
-from qtpy.QtWidgets import QMessageBox, QWidget
+from qtpy.QtWidgets import QDockWidget, QMainWindow, QMessageBox, QWidget
 
 from fake_worker import FakeProcess
 from napari_unet.core.images.array_reference import ImageReference
@@ -167,6 +167,27 @@ def test_work_that_is_not_done_is_asked_about(
     qtbot.waitUntil(lambda: not host.workspace.worker.busy)
     assert window.close()
     assert len(person.asked) == 1
+
+
+def test_a_dock_that_floats_is_no_reason_not_to_ask(
+    host: WorkspaceHost, qtbot: QtBot, person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host.workspace.prediction, "unexported", lambda: ["nuclei"])
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    dock = QDockWidget(window)
+    dock.setFloating(True)
+    window.show()
+    dock.show()
+    for one in (window, dock):
+        host.watch(one.window())
+    assert not window.close()
+    assert len(person.asked) == 1
+    dock.close()
+    assert len(person.asked) == 1
+    person.answer = QMessageBox.StandardButton.Close
+    assert window.close()
+    qtbot.waitUntil(lambda: host.workspace.closed)
 
 
 class PressedClose(QCloseEvent):

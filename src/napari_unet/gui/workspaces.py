@@ -88,7 +88,12 @@ class WorkspaceHost(QObject):
         self._first_labels.made.then(self._segment)
 
     def watch(self, window: QWidget) -> None:
-        """Close the workspace when this window has been closed."""
+        """Close the workspace when this window has been closed.
+
+        Of a dock that floats, the window that it belongs to, and goes with.
+        """
+        while (owner := window.parentWidget()) is not None:
+            window = owner.window()
         if window not in self._windows:
             self._windows.append(window)
             window.installEventFilter(self)
