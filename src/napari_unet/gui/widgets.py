@@ -399,10 +399,12 @@ def guard_wheel(widget: QWidget) -> None:
 
 
 class _LetterGuard(QObject):
-    """Passes letters on, as a button does."""
+    """Passes letters on, as a button does, unless they are typed into a box."""
 
-    def eventFilter(self, _watched: QObject | None, event: QEvent | None) -> bool:
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         if event is None or event.type() != QEvent.Type.KeyPress:
+            return False
+        if isinstance(watched, QComboBox) and watched.isEditable():
             return False
         # not Space, which ticks and opens
         text = event.text().strip() if isinstance(event, QKeyEvent) else ""
