@@ -165,6 +165,16 @@ def threshold(bench: Bench, value: float) -> None:
     bench.work()
 
 
+def test_an_edit_undone_elsewhere_says_where(stack: Bench) -> None:
+    told: list[str] = []
+    stack.session.message.connect(lambda _, sentence: told.append(sentence))
+    stack.viewer.dims.set_current_step(0, 0)
+    stack.editor.use("delete", stack.at(2, 2))
+    stack.viewer.dims.set_current_step(0, 2)
+    stack.editor.undo()
+    assert told == ["Undone: delete, slice 0."]
+
+
 def test_cells_of_a_slice_that_is_not_seen_stay(volume: Bench) -> None:
     before = volume.cells
     # z and x are on the canvas, and the pointer is on a cell of another slice
