@@ -163,7 +163,8 @@ def test_work_that_is_not_done_is_asked_about(
     assert not window.close()
     (asked,) = person.asked
     assert "“slices” stops: finished results stay in “results”" in asked
-    handle.process.received(handle.process, Ended(handle.number, cancelled=False))
+    process: Any = handle.process
+    process.received(process, Ended(handle.number, cancelled=False))
     qtbot.waitUntil(lambda: not host.workspace.worker.busy)
     assert window.close()
     assert len(person.asked) == 1

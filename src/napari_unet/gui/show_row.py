@@ -87,7 +87,10 @@ class ShowRow(QWidget):
         parts = [("■", c.colour, c.name) for c in self._store.project.classes]
         every = "<br>".join(_entry(*part) for part in parts)
         more = len(parts) - _NAMED
-        parts = [(*rest, shortened(name, _LONGEST)) for *rest, name in parts[:_NAMED]]
+        parts = [
+            (sign, colour, shortened(name, _LONGEST))
+            for sign, colour, name in parts[:_NAMED]
+        ]
         parts.append(("■", BACKGROUND_COLOUR, "background"))
         shown = [item.key for item in self._showing.items() if item.shown]
         if "cells" in shown:
