@@ -21,6 +21,7 @@ from benchmarks.interaction.scene import open_viewer
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io import samples
+from napari_unet.session.images.layers import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,9 @@ def main() -> None:
     _annotate(viewer, hand, workspace, film)
     _shoot(viewer, folder / "annotate.png")
     workspace.overlay.set_enabled(True)
-    hand.wait(10)  # the first weights come when the worker has started
+    # the first weights come when the worker has started
+    hand.wait_until(lambda: any(o.data.any() for o in find(viewer, "weights")))
+    hand.wait(1)
     _shoot(viewer, folder / "weights.png")
     workspace.overlay.set_enabled(False)
     _train(viewer, hand, workspace, film)
@@ -183,9 +186,14 @@ def _is_trained(workspace: Workspace, share: float) -> bool:
 
 
 def _predict(viewer: napari.Viewer, hand: Hand, workspace: Workspace) -> None:
+    """Predict the whole stack, as the dock says then."""
+    from napari_unet.gui.predict.run_panel import RunPanel
+
     _raise(viewer, "Predict")
     hand.wait(0.5)
-    workspace.prediction.predict("layer")
+    panel = viewer.window._qt_window.findChild(RunPanel)
+    panel.extent.setCurrentIndex(panel.extent.findData("layer"))
+    panel.predict.click()
     hand.wait_until(lambda: not workspace.prediction.running)
     hand.wait(3)
 

@@ -316,6 +316,20 @@ def test_the_current_image_is_chosen_in_the_list(
     assert current.name == "embryo"
 
 
+def test_a_letter_is_for_the_canvas_also_after_a_click_in_the_list(
+    annotated: AnnotatePage, viewer: ViewerModel, workspace: Workspace, qtbot: QtBot
+) -> None:
+    other = add_image(viewer, 40, 60, seed=9, name="nuclei")
+    annotated.images.add_layers([other], None, 0)
+    annotated.images.list.setCurrentRow(0)
+    # N, for the next cell, is no search for an image whose name begins with it
+    qtbot.keyClick(annotated.images.list, Qt.Key.Key_N)
+    assert workspace.images.current is not None
+    assert workspace.images.current.name == "embryo"
+    qtbot.keyClick(annotated.images.list, Qt.Key.Key_Down)
+    assert workspace.images.current.name == "nuclei"
+
+
 def test_classes_are_added_named_and_chosen(
     annotated: AnnotatePage, workspace: Workspace, qtbot: QtBot
 ) -> None:

@@ -29,8 +29,9 @@ def typed(box: ComputeBox, text: str) -> None:
     edit = box.where.lineEdit()
     assert edit is not None
     edit.selectAll()
-    QTest.keyClicks(edit, text)
-    QTest.keyClick(edit, Qt.Key.Key_Return)
+    # its line has no focus of its own: keys come to the box
+    QTest.keyClicks(box.where, text)
+    QTest.keyClick(box.where, Qt.Key.Key_Return)
 
 
 def test_it_begins_here_and_offers_what_ssh_knows(box: ComputeBox) -> None:

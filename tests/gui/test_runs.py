@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMessageBox
 
 from fake_worker import FakeWorker
 from napari_unet.core.events import MasksCompared, TrainingFinished
@@ -121,7 +121,7 @@ def test_a_run_is_renamed_noted_copied_and_deleted(
     assert read_run(folder / "wide.run").notes == "for figure 2"
     workspace.models.select(folder / "wide.safetensors")
     workspace.models.note_use()
-    panel.rename_to("figure 2")
+    panel.rename_to(panel.chosen[0], "figure 2")
     assert names(panel) == ["small", "figure 2", "other"]
     assert (folder / "figure 2.safetensors").read_bytes() == before
     assert not (folder / "wide.run").exists()
@@ -131,17 +131,43 @@ def test_a_run_is_renamed_noted_copied_and_deleted(
     assert panel.notes.text() == "for figure 2"
     sentences: list[str] = []
     workspace.message.connect(lambda _, sentence: sentences.append(sentence))
-    panel.rename_to("other")
+    panel.rename_to(panel.chosen[0], "other")
     assert "There is a model other already." in sentences[-1]
-    panel.rename_to("a/b")
+    panel.rename_to(panel.chosen[0], "a/b")
     assert "is no name of a file" in sentences[-1]
-    panel.export_to(str(tmp_path))
+    panel.export_to(panel.chosen[0], str(tmp_path))
     assert (tmp_path / "figure 2.safetensors").read_bytes() == before
     assert read_run(tmp_path / "figure 2.run").notes == "for figure 2"
-    panel.delete_chosen()
+    panel.remove(panel.chosen[0])
     assert names(panel) == ["small", "other"]
     assert [f for f in folder.iterdir() if "figure" in f.name] == []
     assert workspace.models.used_last is None
+
+
+def test_a_training_that_ends_moves_no_choice_to_another_run(
+    qtbot: QtBot,
+    panel: RunsPanel,
+    workspace: Workspace,
+    finished: dict[str, TrainingFinished],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[QMessageBox] = []
+    monkeypatch.setattr(QMessageBox, "open", lambda box: asked.append(box))
+    click(qtbot, panel, 0)
+    qtbot.keyClicks(panel.notes, "for figure")
+    panel.delete.click()
+    folder = workspace.store.run_folder
+    save_model(finished["other"].model, folder / "new.safetensors")
+    save_run(finished["other"], folder / "new.safetensors")
+    workspace.runs.refresh()
+    assert names(panel) == ["new", "small", "wide", "other"]
+    assert [run.name for run in panel.chosen] == ["small"]
+    # what is being typed stays
+    assert panel.notes.text() == "for figure"
+    qtbot.keyClick(panel.notes, Qt.Key.Key_Return)
+    assert read_run(folder / "small.run").notes == "for figure"
+    asked[0].accepted.emit()
+    assert names(panel) == ["new", "wide", "other"]
 
 
 def test_a_run_of_which_a_file_is_open_keeps_its_name(
@@ -162,7 +188,7 @@ def test_a_run_of_which_a_file_is_open_keeps_its_name(
     sentences: list[str] = []
     workspace.message.connect(lambda _, sentence: sentences.append(sentence))
     click(qtbot, panel, 1)
-    panel.rename_to("figure 2")
+    panel.rename_to(panel.chosen[0], "figure 2")
     assert "writing there is not permitted" in sentences[-1]
     assert names(panel) == ["small", "wide", "other"]
     folder = workspace.store.run_folder

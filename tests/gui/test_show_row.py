@@ -71,10 +71,26 @@ def test_the_legend_names_classes_and_what_was_predicted(
     row.show()
     workspace.annotating.classes.rename(1, "nuclei & <debris>")
     qtbot.waitUntil(lambda: "nuclei" in row.legend.text())
-    assert "nuclei &amp; &lt;debris&gt;" in row.legend.text()
+    assert "nuclei&nbsp;&amp;&nbsp;&lt;debris&gt;" in row.legend.text()
     assert "background" in row.legend.text()
     assert "predicted" not in row.legend.text()
     next(iter(workspace.prediction.results.values())).claim()
     qtbot.waitUntil(lambda: "predicted" in row.legend.text())
     workspace.showing.blink()
     qtbot.waitUntil(lambda: "predicted" not in row.legend.text())
+
+
+def test_many_classes_leave_the_room_to_the_page(
+    workspace: Workspace, qtbot: QtBot
+) -> None:
+    row = ShowRow(workspace)
+    qtbot.addWidget(row)
+    row.show()
+    row.resize(340, 40)
+    for number in range(2, 25):
+        workspace.annotating.classes.add(f"cells with a long name {number}")
+    qtbot.waitUntil(lambda: "and 19 more classes" in row.legend.text())
+    assert "cells&nbsp;wi…g&nbsp;name&nbsp;2" in row.legend.text()
+    assert "cells&nbsp;with&nbsp;a&nbsp;long&nbsp;name&nbsp;24" in row.legend.toolTip()
+    line = row.legend.fontMetrics().lineSpacing()
+    assert row.legend.heightForWidth(row.legend.width()) < 6 * line

@@ -93,14 +93,15 @@ def test_a_job_of_less_than_a_second_is_never_shown(
 
 
 @pytest.mark.viewer
-def test_closing_the_window_cancels_the_job(
+def test_napari_that_ends_its_tasks_cancels_no_job(
     make_napari_viewer: Callable[[], napari.Viewer], qtbot: QtBot, worker: FakeWorker
 ) -> None:
+    # the workspace ends them: a training on another computer would stop there, too
     viewer = make_napari_viewer()
     handle = _train(worker)
     show_as_task(handle, viewer)
     qtbot.waitUntil(lambda: len(_bars()) == 1)
     viewer.window._task_status_manager.cancel_all()
-    assert worker.cancelled == [handle]
+    assert not worker.cancelled
     worker.end(handle)
     qtbot.waitUntil(lambda: _bars() == [])

@@ -416,6 +416,8 @@ def test_closing_napari_writes_a_checkpoint_and_ends_the_worker(
     viewer, hand = open_napari()
     workspace, _ = _train_on_truth(viewer, hand)
     process = workspace.worker.pids["network"]
+    # nobody is there to answer
+    workspace.preferences = workspace.preferences.replace(ask_before_closing=False)
     viewer.close()
     hand.wait_until(lambda: workspace.closed)
     assert not psutil.pid_exists(process)

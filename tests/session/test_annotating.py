@@ -6,6 +6,7 @@ from weakref import ref
 
 import numpy as np
 import pytest
+from napari.layers import Layer
 from skimage.color import rgb2lab
 
 from napari_unet.core.annotation.annotations import FIRST_OBJECT
@@ -130,6 +131,35 @@ def test_what_is_painted_is_in_the_file_and_told(stack: Bench) -> None:
     assert stack.store.annotation(stack.id).plane(0, 3)[7, 9] == 2
     assert [(i, e.t, e.z) for i, e in edits] == [(stack.id, 0, 3)]
     assert stack.images.places(stack.id) == ((0, 3),)
+
+
+def test_a_copy_does_not_stand_for_the_annotation(bench: Bench) -> None:
+    bench.paint(7, 9)
+    copy = bench.viewer.add_layer(Layer.create(*bench.layer.as_layer_data_tuple()))
+    bench.viewer.layers.remove(bench.layer)
+    # what is painted in it would be lost
+    assert bench.images.annotation_layer(bench.id) is None
+    shown = bench.annotating.layers.show(bench.id)
+    assert shown is not copy
+    assert shown.data[7, 9] == 2
+
+
+def test_a_slice_that_is_not_seen_is_not_finished(stack: Bench) -> None:
+    stack.paint(7, 9, z=0)
+    # z and x are on the canvas
+    stack.viewer.dims.order = (1, 0, 2)
+    for finish in (
+        stack.annotating.finishing.finish_slice,
+        stack.annotating.finishing.finish_view,
+        stack.annotating.finishing.toggle_slice,
+    ):
+        with pytest.raises(ValueError, match="shows z and x: roll its axes"):
+            finish()
+    assert stack.image.finished == ()
+    # x down, y to the right: still the slice
+    stack.viewer.dims.order = (0, 2, 1)
+    stack.annotating.finishing.finish_slice()
+    assert len(stack.image.finished) == 1
 
 
 def test_each_next_cell_has_an_id_of_its_own(bench: Bench) -> None:

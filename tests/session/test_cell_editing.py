@@ -165,6 +165,33 @@ def threshold(bench: Bench, value: float) -> None:
     bench.work()
 
 
+def test_an_edit_undone_elsewhere_says_where(stack: Bench) -> None:
+    told: list[str] = []
+    stack.session.message.connect(lambda _, sentence: told.append(sentence))
+    stack.viewer.dims.set_current_step(0, 0)
+    stack.editor.use("delete", stack.at(2, 2))
+    stack.viewer.dims.set_current_step(0, 2)
+    stack.editor.undo()
+    assert told == ["Undone: delete, slice 0."]
+
+
+def test_cells_of_a_slice_that_is_not_seen_stay(volume: Bench) -> None:
+    before = volume.cells
+    # z and x are on the canvas, and the pointer is on a cell of another slice
+    volume.viewer.dims.order = (1, 0, 2)
+    volume.viewer.cursor.position = (2.0, 2.0, 2.0)
+    with pytest.raises(ValueError, match="shows z and x: roll its axes"):
+        volume.editor.delete_here()
+    with pytest.raises(ValueError, match="Only slices can be edited"):
+        volume.editor.use_slice()
+    np.testing.assert_array_equal(volume.cells, before)
+    volume.viewer.dims.order = (0, 1, 2)
+    volume.viewer.dims.ndisplay = 3
+    with pytest.raises(ValueError, match="go back to the 2-D view"):
+        volume.editor.delete_here()
+    np.testing.assert_array_equal(volume.cells, before)
+
+
 def test_cells_are_found_as_they_are_meant_to_be(bench: Bench) -> None:
     np.testing.assert_array_equal(bench.cells, CELLS)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import deepcopy
+
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from napari.layers import Image
+from napari.layers import Image, Layer
 
 from napari_unet.session.images.layers import (
     METADATA_KEY,
@@ -68,6 +71,26 @@ def test_a_layer_that_is_seen_is_not_drawn_anew_to_be_shown(
     assert not layer.visible
     set_visible(layer)
     assert drawn == [True]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_copy_of_a_layer_is_the_persons_own(viewer: ViewerModel, deep: bool) -> None:
+    ours = viewer.add_labels(zeros(2, 3), metadata=note("annotation", "a"))
+    assert role_of(ours) == "annotation"
+    made = ours.as_layer_data_tuple()
+    # as napari duplicates a layer
+    copy = viewer.add_layer(Layer.create(*(deepcopy(made) if deep else made)))
+    assert role_of(copy) is None
+    viewer.layers.remove(ours)
+    assert find(viewer, "annotation") == []
+    viewer.layers.append(ours)
+    assert find(viewer, "annotation") == [ours]
+
+
+def test_a_note_can_go_to_another_process(viewer: ViewerModel) -> None:
+    ours = viewer.add_labels(zeros(2, 3), metadata=note("annotation", "a"))
+    assert role_of(ours) == "annotation"
+    assert pickle.loads(pickle.dumps(ours.metadata)) == note("annotation", "a")
 
 
 def test_a_layer_is_named_after_its_image() -> None:

@@ -1056,6 +1056,13 @@ def test_a_folder_that_was_not_finished_says_so(
     assert not bench.control.exporter.running
 
 
+def test_closing_cancels_no_folder(bench: Bench, tmp_path: Path) -> None:
+    # another computer goes on with it; here, it ends with its process
+    handle = folder_job(bench, tmp_path)
+    bench.control.close()
+    assert handle not in bench.worker.cancelled
+
+
 def one_prediction(bench: Bench) -> None:
     add_stack(bench)
     predicted(bench)

@@ -211,6 +211,23 @@ def test_in_3d_each_plane_is_in_view(viewer: ViewerModel, tmp_path: Path) -> Non
     assert results.in_view([(0, 0), (0, 1)]) == [(0, 0), (0, 1)]
 
 
+def test_naparis_brush_never_paints_into_results(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    show(results, "classes")
+    layers: list[Any] = [*find(viewer, "cells"), *find(viewer, "classes")]
+    assert len(layers) == 2
+    for layer in layers:
+        # what makes napari unlock it
+        viewer.dims.order = (1, 0, 2)
+        viewer.dims.ndisplay = 3
+        viewer.dims.ndisplay = 2
+        layer.data = np.zeros_like(layer.data)
+        layer.mode = "paint"
+        assert (layer.editable, layer.mode) == (False, "pan_zoom")
+
+
 def test_drawing_waits_and_what_waited_is_drawn_at_the_end(
     viewer: ViewerModel, tmp_path: Path
 ) -> None:

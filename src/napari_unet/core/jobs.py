@@ -66,6 +66,14 @@ class Job:
         return "" if remote is None else f" on {remote.where}"
 
     @property
+    def if_closed(self) -> str:
+        """What becomes of it when napari closes, in a sentence.
+
+        Empty if nothing is lost that anybody asked for.
+        """
+        return ""
+
+    @property
     def is_preview(self) -> bool:
         """Whether it takes only a small share of the time while a network trains."""
         return False
@@ -93,6 +101,17 @@ class TrainJob(Job):
         """As `Job.title`."""
         return f"Train {Path(self.output).stem}{self.elsewhere}"
 
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        if not self.annotations:
+            name = self.images[0].name
+            return f"What was learnt so far of the noise in “{name}” is lost."
+        return (
+            "The training stops: what it has learnt is kept, and it can go on from "
+            "there when this project is open again."
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemoteTrainJob(TrainJob):
@@ -103,6 +122,11 @@ class RemoteTrainJob(TrainJob):
     steered = True
 
     remote: RemoteRun = field(kw_only=True)
+
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`: it goes on there, and is shown again."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,6 +196,13 @@ class PredictJob(Job):
         """As `Job.title`."""
         what = "Preview of" if self.preview else "Predict"
         return f"{what} {self.image.name}{self.elsewhere}"
+
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        if self.preview:
+            return ""
+        return f"The prediction of “{self.image.name}” stops before it is complete."
 
     @property
     def is_preview(self) -> bool:
@@ -279,6 +310,11 @@ class ExportModelJob(Job):
     def title(self) -> str:
         """As `Job.title`."""
         return f"Export {Path(self.model).stem}"
+
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        return f"{Path(self.target).name} is not written."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -446,6 +482,11 @@ class ExportJob(Job):
         """As `Job.title`."""
         return f"Export {self.name}"
 
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        return f"Of the export of “{self.name}”, only files that are complete stay."
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PointsJob(Job):
@@ -501,6 +542,11 @@ class SaveImageJob(Job):
         """As `Job.title`."""
         return f"Save {Path(self.path).name}"
 
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        return f"{Path(self.path).name} is not written."
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictFolderJob(Job):
@@ -528,6 +574,15 @@ class PredictFolderJob(Job):
         where = f" on {self.cluster}" if self.cluster else self.elsewhere
         return f"Predict the images in {Path(self.source).name}{where}"
 
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        return (
+            f"The prediction of the images in “{Path(self.source).name}” stops: "
+            f"finished results stay in “{Path(self.target).name}”, and the others are "
+            "predicted when you begin it again with the same model and folders."
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RemotePredictFolderJob(PredictFolderJob):
@@ -538,3 +593,12 @@ class RemotePredictFolderJob(PredictFolderJob):
     steered = True
 
     remote: RemoteRun = field(kw_only=True)
+
+    @property
+    def if_closed(self) -> str:
+        """As `Job.if_closed`."""
+        return (
+            f"The prediction of the images in “{Path(self.source).name}” goes on on "
+            f"{self.remote.where}: its results come when you begin it again with the "
+            "same model and folders."
+        )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QLabel, QMenu, QSizePolicy, QWidget
 
-from napari_unet.gui.widgets import MARGIN, button, follow, plain, row
+from napari_unet.core.text import counted
+from napari_unet.gui.widgets import MARGIN, button, follow, plain, row, shortened
 from napari_unet.io.project_record import BACKGROUND_COLOUR
 from napari_unet.session.prediction.cells_layer import OUTLINES
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # The colour of some outlines that is seen on a dark and on a light dock.
 _PREDICTED = OUTLINES[5]
+# Classes that are named, and letters of a name: the tooltip has all of them. More would
+# take the room of the page.
+_NAMED, _LONGEST = 5, 17
 # Many layers may be added or removed at once; the legend is updated once.
 _PAUSE_MS = 50
 
@@ -80,15 +84,25 @@ class ShowRow(QWidget):
 
     def _show(self) -> None:
         """Name the colours: what is painted is filled, what is found an outline."""
-        classes = self._store.project.classes
-        parts = [("■", c.colour, c.name) for c in classes]
+        parts = [("■", c.colour, c.name) for c in self._store.project.classes]
+        every = "<br>".join(_entry(*part) for part in parts)
+        more = len(parts) - _NAMED
+        parts = [
+            (sign, colour, shortened(name, _LONGEST))
+            for sign, colour, name in parts[:_NAMED]
+        ]
         parts.append(("■", BACKGROUND_COLOUR, "background"))
         shown = [item.key for item in self._showing.items() if item.shown]
         if "cells" in shown:
             parts.append(("□", _PREDICTED, "predicted"))
-        self.legend.setText(
-            " ".join(
-                f"<span style='color:{colour}'>{sign}</span>&nbsp;{escape(name)}"
-                for sign, colour, name in parts
-            )
-        )
+        entries = [_entry(*part) for part in parts]
+        if more > 0:
+            entries.append(f"and {counted(more, 'more class', 'more classes')}")
+        self.legend.setText(" ".join(entries))
+        self.legend.setToolTip(f"Classes:<br>{every}")
+
+
+def _entry(sign: str, colour: str, name: str) -> str:
+    # a line is not broken within a name
+    named = escape(name).replace(" ", "&nbsp;")
+    return f"<span style='color:{colour}'>{sign}</span>&nbsp;{named}"

@@ -1,6 +1,8 @@
 """Jobs of the worker in napari's task manager and activity dock.
 
-napari asks before it closes while a task is running, and cancels the tasks then.
+napari asks before it closes while a task is running, and ends the tasks then. What
+becomes of the jobs is for the workspace to say, which closes with its window: a
+training on another computer goes on there.
 """
 
 from __future__ import annotations
@@ -97,12 +99,6 @@ class JobTask(WorkerBase):
         self.started.emit()
         self._bar = progress(total=100, desc=self._title)
         self._timer.start()
-
-    def quit(self) -> None:
-        """Cancel the job."""
-        super().quit()
-        if self._handle is not None:
-            self._handle.cancel()
 
     def work(self) -> None:
         """Do nothing, see above."""

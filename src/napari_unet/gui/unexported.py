@@ -1,4 +1,4 @@
-"""The question whether predictions that are in no file may go."""
+"""The question whether work may go that is in no file, or is not done."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ def question(
     window: QWidget,
     names: Sequence[str],
     when: str = "napari closes",
-    title: str = "Close without exporting?",
+    title: str = "",
+    stops: Sequence[str] = (),
 ) -> QMessageBox:
     """Return the question whether to go on without exporting predictions of images.
 
-    The answer to go on is `QMessageBox.StandardButton.Close`.
+    `names` are those of the images; `stops` are sentences on the work that would not be
+    done. The answer to go on is `QMessageBox.StandardButton.Close`.
     """
-    shown = listed([f"“{name}”" for name in names], _NAMES)
+    said = list(stops)
+    if names:
+        shown = listed([f"“{name}”" for name in names], _NAMES)
+        said.insert(
+            0,
+            f"The predictions of {shown} are in no file: they are gone when {when}. "
+            "Export… in the Predict dock keeps them.",
+        )
+    title = title or ("Close without exporting?" if names else "Stop and close?")
     box = QMessageBox(
         QMessageBox.Icon.Question,
         title,
-        f"The predictions of {shown} are in no file: they are gone when {when}. "
-        "Export… in the Predict dock keeps them.",
+        "\n\n".join(said),
         QMessageBox.StandardButton.Close | QMessageBox.StandardButton.Cancel,
         window,
     )

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from qtpy.QtCore import QEvent, QObject, QSignalBlocker, QSize, Qt, Signal
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
+from qtpy.QtGui import QColor, QIcon, QKeyEvent, QPainter, QPixmap
 from qtpy.QtWidgets import (
     QCheckBox,
     QColorDialog,
@@ -108,6 +108,7 @@ def combo_box(tooltip: str, *items: tuple[str, object]) -> QComboBox:
     made.setMinimumContentsLength(6)
     made.setToolTip(tooltip)
     guard_wheel(made)
+    leave_letters(made)
     for text, data in items:
         made.addItem(text, data)
     return made
@@ -128,9 +129,13 @@ def plain(name: str, most: int = 40) -> str:
 
     Of long ones the beginning and the end.
     """
+    return shortened(name, most).replace("&", "&&")
+
+
+def shortened(name: str, most: int) -> str:
+    """Return the beginning and the end of a long name."""
     half = (most - 1) // 2
-    short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-    return short.replace("&", "&&")
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def label_of(widget: QWidget, text: str) -> QLabel:
@@ -391,6 +396,31 @@ def guard_wheel(widget: QWidget) -> None:
     """Let the wheel scroll the page over a box or slider that is not in use."""
     widget.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     widget.installEventFilter(_WheelGuard(widget))
+
+
+class _LetterGuard(QObject):
+    """Passes letters on, as a button does, unless they are typed into a box."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        if event is None or event.type() != QEvent.Type.KeyPress:
+            return False
+        if isinstance(watched, QComboBox) and watched.isEditable():
+            return False
+        # not Space, which ticks and opens
+        text = event.text().strip() if isinstance(event, QKeyEvent) else ""
+        if not (text and text.isprintable()):
+            return False
+        event.ignore()
+        return True
+
+
+def leave_letters(widget: QWidget) -> None:
+    """Leave letters and digits to the canvas, whose keys they are.
+
+    A list that was clicked on takes them for the beginning of an item: N, for the next
+    cell, would go to another image, and A, to accept one, to another model.
+    """
+    widget.installEventFilter(_LetterGuard(widget))
 
 
 def allow(widget: QWidget, allowed: bool, reason: str = "") -> None:

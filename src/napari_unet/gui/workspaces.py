@@ -66,6 +66,8 @@ class WorkspaceHost(QObject):
         self.workspace.annotating.edited.connect(self._on_first_edit)
         self._focus_frames = FocusFrames(self)
         self._windows: list[QWidget] = []
+        # whether the person has agreed to what closing ends, and the window is to close
+        self._agreed = False
         self._clock = QTimer(self)
         self._clock.timeout.connect(self.workspace.tick)
         self._clock.start(_TICK_MS)
@@ -86,7 +88,12 @@ class WorkspaceHost(QObject):
         self._first_labels.made.then(self._segment)
 
     def watch(self, window: QWidget) -> None:
-        """Close the workspace when this window has been closed."""
+        """Close the workspace when this window has been closed.
+
+        Of a dock that floats, the window that it belongs to, and goes with.
+        """
+        while (owner := window.parentWidget()) is not None:
+            window = owner.window()
         if window not in self._windows:
             self._windows.append(window)
             window.installEventFilter(self)
@@ -96,12 +103,20 @@ class WorkspaceHost(QObject):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Notice that the window is asked to close; it may still refuse."""
-        if event.type() == QEvent.Type.Close:
-            if isinstance(watched, QWidget) and not self._may_close(watched):
-                event.ignore()
-                return True
+        if event.type() != QEvent.Type.Close or not isinstance(watched, QWidget):
+            return False
+        box = None if self._agreed else self._question(watched)
+        self._agreed = box is not None and _is_agreed(box)
+        if box is None or (self._agreed and not event.spontaneous()):
+            self._agreed = False
             QTimer.singleShot(0, self._close_if_gone)
-        return False
+            return False
+        if self._agreed:
+            # to the button of its window napari would reply with questions of its own,
+            # which say less; not to a program
+            QTimer.singleShot(0, watched.close)
+        event.ignore()
+        return True
 
     def warm_up_for_models(self) -> None:
         """Start the worker once napari has settled, if there is a model to predict."""
@@ -125,20 +140,17 @@ class WorkspaceHost(QObject):
                 self.workspace.set_preferences
             )
 
-    def _may_close(self, window: QWidget) -> bool:
-        """Ask whether predictions that are in no file may go with the last window."""
+    def _question(self, window: QWidget) -> QMessageBox | None:
+        """Return what to ask before the last window closes, None if it is nothing."""
+        workspace = self.workspace
+        if workspace.closed:
+            return None
         last = sum(w.isVisible() for w in self._windows) == 1 and window.isVisible()
-        asking = self.workspace.preferences.ask_before_closing
-        names = [] if self.workspace.closed else self.workspace.prediction.unexported()
-        if not (last and asking and names):
-            return True
-        box = question(window, names)
-        no_more = QCheckBox("Do not ask again")
-        box.setCheckBox(no_more)
-        agreed = bool(box.exec() == QMessageBox.StandardButton.Close)
-        if agreed and no_more.isChecked():
-            keep("ask_before_closing", False)
-        return agreed
+        names, stops = workspace.prediction.unexported(), workspace.worker.if_closed
+        wanted = last and workspace.preferences.ask_before_closing
+        if not wanted or not (names or stops):
+            return None
+        return question(window, names, stops=stops)
 
     def _segment(self) -> None:
         if not self.workspace.closed:
@@ -169,6 +181,16 @@ class WorkspaceHost(QObject):
         # second when it adds a bar
         if not (handle.job.brief or handle.job.is_preview):
             show_as_task(handle, self.workspace.viewer)
+
+
+def _is_agreed(box: QMessageBox) -> bool:
+    """Ask whether to close, and whether to ask again."""
+    no_more = QCheckBox("Do not ask again")
+    box.setCheckBox(no_more)
+    agreed = bool(box.exec() == QMessageBox.StandardButton.Close)
+    if agreed and no_more.isChecked():
+        keep("ask_before_closing", False)
+    return agreed
 
 
 def _hide_brush_box(viewer: ViewerModel) -> None:

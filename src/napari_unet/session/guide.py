@@ -76,8 +76,8 @@ _WITHOUT_CELLS = {
 # In place of the first, where a layer is open that nobody has added.
 _ADD = Step(
     "Add the image",
-    "Press Add image… in the Annotate dock. A ready-made model may do without: press "
-    "Predict in the Predict dock.",
+    "Press Add image… in the Annotate dock. Or press Predict in the Predict dock: a "
+    "ready-made model may do.",
     "Annotate",
 )
 

@@ -45,7 +45,10 @@ class Preferences(Settings):
 
     ask_before_closing: bool = Field(
         True,
-        description="Ask before napari closes with predictions that are in no file.",
+        description=(
+            "Ask before napari closes with predictions that are in no file, or with "
+            "work that is not done."
+        ),
     )
     show_guide: bool = Field(
         True,

@@ -153,6 +153,11 @@ class Workspace:
         """Raise a ValueError if work is going on that ends with its project."""
         if self.training.state != "idle":
             raise ValueError("Stop the training before opening another project.")
+        if self.denoiser.running:
+            raise ValueError(
+                "An image is being made: wait for it, or press Stop under Denoise in "
+                "the Predict dock, before opening another project."
+            )
         folder = self.prediction.folder
         if self.prediction.exporter.running or (folder is not None and folder.running):
             raise ValueError(

@@ -14,6 +14,7 @@ from napari_unet.gui.annotate.report_errors import report_errors, reporting
 from napari_unet.gui.cell_tools import CellTools
 from napari_unet.gui.number_box import IntBox
 from napari_unet.gui.widgets import (
+    ButtonRow,
     Hint,
     blocked,
     button,
@@ -90,7 +91,8 @@ class BrushBar(QWidget):
         label.setBuddy(self.size)
         column(
             self,
-            row(self.cell, self.background, self.eraser),
+            # in two lines where letters are large
+            ButtonRow(self.cell, self.background, self.eraser),
             row(label, self.slider, self.size, stretch=1),
             self.keep,
             row(self.class_label, self.cell_class, stretch=1),

@@ -27,6 +27,7 @@ from napari_unet.gui.widgets import (
     column,
     follow,
     guard_wheel,
+    leave_letters,
     row,
 )
 from napari_unet.session.annotating.shortcuts import key_of
@@ -118,6 +119,7 @@ class ClassRow(QWidget):
         self.kind.setToolTip(_KIND_HELP)
         self.kind.setAccessibleName("Kind of the class")
         guard_wheel(self.kind)
+        leave_letters(self.kind)
         self.remove = QToolButton()
         self.remove.setText("×")
         self.remove.setToolTip("Remove this class.")

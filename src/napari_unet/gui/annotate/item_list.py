@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
+from napari_unet.gui.widgets import leave_letters
+
 _ROWS, _EMPTY_HEIGHT = 5, 18
 
 
 class ItemList(QListWidget):
     """A list that reuses its items."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        leave_letters(self)
 
     def resize_to(self, count: int) -> list[QListWidgetItem]:
         """Set the number of items, and return them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,7 @@ from napari_unet.gui.widgets import (
     column,
     follow,
 )
+from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.annotating.shortcuts import readable
 from napari_unet.session.training.masks_compared import ComparedMasks
 from napari_unet.session.training.runs import differences, same_parts
@@ -61,6 +63,9 @@ class RunsPanel(QWidget):
         super().__init__()
         self._workspace = workspace
         self._runs = workspace.runs
+        # as listed, and the model of the run whose notes are shown
+        self._listed: tuple[Run, ...] = ()
+        self._noted: Path | None = None
         # WIDGETS
         self.empty = Hint("Nothing was trained in this project yet: press Train below.")
         self.list = ItemList()
@@ -102,10 +107,12 @@ class RunsPanel(QWidget):
     def chosen(self) -> list[Run]:
         """The runs that are marked, in the order of the list."""
         marked = (self.list.row(item) for item in self.list.selectedItems())
-        return [self._runs.entries[number] for number in sorted(marked)]
+        return [self._listed[number] for number in sorted(marked)]
 
     def _show(self) -> None:
-        entries = self._runs.entries
+        # a run that has ended comes first: all others move down
+        marked = {run.path for run in self.chosen}
+        entries = self._listed = self._runs.entries
         self.empty.setVisible(not entries)
         for part in (self.list, self.notes, self._buttons):
             part.setVisible(bool(entries))
@@ -116,8 +123,20 @@ class RunsPanel(QWidget):
                 item.setText(f"{run.name}\n{run.line}")
                 tip = f"{run.path}\nEnded {run.when}"
                 item.setToolTip(f"{tip}\n{run.notes}" if run.notes else tip)
+            self._mark(marked)
         self.list.fit_height()
         self._on_selected()
+
+    def _mark(self, paths: set[Path]) -> None:
+        for number, run in enumerate(self._listed):
+            self.list.item(number).setSelected(run.path in paths)
+
+    def _now(self, run: Run) -> Run:
+        """Return a run as it is by now, with its notes; ValueError if it is gone."""
+        for one in self._runs.entries:
+            if one.path == run.path:
+                return one
+        raise ValueError(f"{run.name}: there is no such run any more.")
 
     def _on_selected(self) -> None:
         chosen = self.chosen
@@ -127,8 +146,12 @@ class RunsPanel(QWidget):
         allow(self.compare, len(chosen) == 2, _TWO)
         kept = one and chosen[0].record is not None
         allow(self.notes, kept, _NOT_KEPT if one else _ONE)
-        with blocked(self.notes):
-            self.notes.setText(chosen[0].notes if one else "")
+        noted = chosen[0].path if one else None
+        if noted is None or noted != self._noted:
+            # else they may be being typed
+            with blocked(self.notes):
+                self.notes.setText(chosen[0].notes if one else "")
+        self._noted = noted
 
     def _on_notes(self) -> None:
         chosen = self.chosen
@@ -145,31 +168,33 @@ class RunsPanel(QWidget):
         CompareDialog(self._workspace, earlier, later, self).open()
 
     def _on_rename(self) -> None:
+        # by the time of the answer, another training may have ended
+        run = self.chosen[0]
         dialog = QInputDialog(self)
         dialog.setWindowTitle("Rename run")
         dialog.setLabelText("Name of run and model:")
-        dialog.setTextValue(self.chosen[0].name)
-        dialog.textValueSelected.connect(self.rename_to)
+        dialog.setTextValue(run.name)
+        dialog.textValueSelected.connect(partial(self.rename_to, run))
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def rename_to(self, name: str) -> None:
-        """Give the chosen run another name."""
-        for run in self.chosen[:1]:
-            with report_errors(self._workspace):
-                if name != run.name:
-                    self._runs.rename(run, name)
-                self._workspace.models.refresh()
+    def rename_to(self, run: Run, name: str) -> None:
+        """Give a run another name."""
+        with report_errors(self._workspace):
+            if name != run.name:
+                self._runs.rename(self._now(run), name)
+                self._mark({run.path.with_name(f"{name}{SUFFIX}")})
+            self._workspace.models.refresh()
 
     def _on_export(self) -> None:
-        ask_folder(self, "Export run into a folder", self.export_to)
+        export = partial(self.export_to, self.chosen[0])
+        ask_folder(self, "Export run into a folder", export)
 
-    def export_to(self, folder: str) -> None:
-        """Copy the chosen run into a folder."""
-        for run in self.chosen[:1]:
-            with report_errors(self._workspace):
-                there = self._runs.export(run, Path(folder))
-                self._workspace.message.emit("info", f"Copied to {there}.")
+    def export_to(self, run: Run, folder: str) -> None:
+        """Copy a run into a folder."""
+        with report_errors(self._workspace):
+            there = self._runs.export(self._now(run), Path(folder))
+            self._workspace.message.emit("info", f"Copied to {there}.")
 
     def _on_delete(self) -> None:
         run = self.chosen[0]
@@ -181,16 +206,15 @@ class RunsPanel(QWidget):
             self,
         )
         box.setDefaultButton(QMessageBox.StandardButton.Cancel)
-        box.accepted.connect(self.delete_chosen)
+        box.accepted.connect(partial(self.remove, run))
         box.finished.connect(box.deleteLater)
         box.open()
 
-    def delete_chosen(self) -> None:
-        """Remove the chosen run and its model."""
-        for run in self.chosen[:1]:
-            with report_errors(self._workspace):
-                self._runs.delete(run)
-                self._workspace.models.refresh()
+    def remove(self, run: Run) -> None:
+        """Remove a run and its model."""
+        with report_errors(self._workspace):
+            self._runs.delete(self._now(run))
+            self._workspace.models.refresh()
 
 
 class CompareDialog(QDialog):

@@ -47,7 +47,7 @@ class Finishing:
     def toggle_slice(self) -> None:
         """Mark the slice in view as finished, or take the mark away."""
         image = current_image(self._images)
-        t, z = self._images.place_in_view(image.id)
+        t, z = self._images.slice_in_view(image.id)
         if self.is_finished(image.id, t, z):
             others = tuple(p for p in image.finished if (p.t, p.z) != (t, z))
             self._store.change_image(image.id, "slice is not finished", finished=others)
@@ -95,7 +95,7 @@ class Finishing:
 
     def _add(self, image: ProjectImage, box: _Rectangle, what: str) -> None:
         """Mark a part of the slice in view; parts inside of it go."""
-        t, z = self._images.place_in_view(image.id)
+        t, z = self._images.slice_in_view(image.id)
         others = tuple(
             p for p in image.finished if (p.t, p.z) != (t, z) or not _inside(p.box, box)
         )

@@ -170,7 +170,7 @@ class Importer:
             )
         if found.axes == image.annotation_axes:
             return found.planes
-        return {self._images.place_in_view(image.id): found.planes[0, 0]}
+        return {self._images.slice_in_view(image.id): found.planes[0, 0]}
 
     def mask_reader(
         self,

@@ -39,7 +39,6 @@ _OTHER_RESULTS = (
     "The layer of cells does not show those of the last prediction: choose them under "
     "Show, or predict again."
 )
-_NOT_IN_3D = "Cells are edited in slices: show them in 2-D first."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,10 +134,8 @@ class CellEditor:
 
         ValueError says why nothing is done, OSError that the disk is full.
         """
-        if self._viewer.dims.ndisplay != 2:
-            raise ValueError(_NOT_IN_3D)
         target = self.target if BY_NAME[name].of_annotation else "cells"
-        aim = self._aim(target)
+        aim = self._seen(target)
         path = self._in_plane(aim, points)
         radius = self._radius(aim)
         with self.canvas.own_changes():
@@ -156,7 +153,7 @@ class CellEditor:
         Accepted and edited cells become cells, whose number is returned, and where
         there is none in truth, background. ValueError if nothing was edited.
         """
-        aim = self._aim("cells")
+        aim = self._seen("cells")
         results = aim.results
         if results is None:
             raise ValueError(_NO_RESULTS)
@@ -178,7 +175,7 @@ class CellEditor:
 
         ValueError if there are none.
         """
-        aim = self._aim("cells")
+        aim = self._seen("cells")
         if aim.results is None:
             raise ValueError(_NO_RESULTS)
         plane = aim.results.plane("cells", aim.t, aim.z)
@@ -192,7 +189,7 @@ class CellEditor:
 
     def forget(self) -> None:
         """Discard the edits of the slice in view."""
-        aim = self._aim("cells")
+        aim = self._seen("cells")
         if aim.results is not None and not self.predicted.forget(
             aim.results, aim.t, aim.z
         ):
@@ -212,7 +209,7 @@ class CellEditor:
         if self._step is not None:
             self._step_more = by
             return
-        aim = self._aim(self.target)
+        aim = self._seen(self.target)
         self._step = self._stepper.next(aim, by)
         self._go_on_with_step(aim)
 
@@ -314,6 +311,12 @@ class CellEditor:
                 aim.image.id, part, aim.t, aim.z, ids, done.changed, done.box
             )
             roles.set_visible(self._annotating.layers.show(aim.image.id))
+
+    def _seen(self, target: Target) -> Aim:
+        """Return the target of an edit; ValueError if there is none, or is not seen."""
+        aim = self._aim(target)
+        self._images.slice_in_view(aim.image.id)
+        return aim
 
     def _aim(self, target: Target) -> Aim:
         """Return the target of an edit; ValueError if there is none."""

@@ -12,6 +12,7 @@ from napari_unet.core.annotation.annotations import BACKGROUND, FIRST_OBJECT, UN
 from napari_unet.core.cells.label_ids import distinct
 from napari_unet.core.cells.neighbour_colours import neighbours
 from napari_unet.core.geometry.boxes import around
+from napari_unet.core.text import place_words
 from napari_unet.session.project.annotation_file import plane_of
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ class PredictionEdits:
         return file.plane(t, z)
 
     def undo(self, image_id: str) -> str | None:
-        """Undo the last edit of an image; return its name, None if there is none."""
+        """Undo the last edit of an image; return what and where, None if none."""
         return self._turn(image_id, 0)
 
     def redo(self, image_id: str) -> str | None:
-        """Redo what was undone last; return its name, None if there is nothing."""
+        """Redo what was undone last; return what and where, None if there is none."""
         return self._turn(image_id, 1)
 
     def _made(self, results: ResultLayers) -> AnnotationFile:
@@ -169,7 +170,10 @@ class PredictionEdits:
             edit.annotate(way)
         source.remove(edit)
         target.append(edit)
-        return edit.what
+        # it may be in a slice that is not in view
+        t, z = edit.place
+        axes = results.image.axes.replace("z", "" if z is None else "z")
+        return ", ".join([edit.what, *place_words(axes, t, z or 0)])
 
     def _write(
         self, results: ResultLayers, edit: Edit, way: Way, *, again: bool = False

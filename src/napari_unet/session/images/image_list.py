@@ -13,6 +13,7 @@ from napari_unet.core.annotation.annotations import plain_classes
 from napari_unet.core.geometry.boxes import axis_sizes
 from napari_unet.core.images.array_reference import AnnotationReference, ImageReference
 from napari_unet.core.images.image import ImageFile
+from napari_unet.session.annotating.shortcuts import readable
 from napari_unet.session.future import all_of
 from napari_unet.session.images import interpretation
 from napari_unet.session.images import layers as roles
@@ -329,6 +330,28 @@ class ImageList:
         """Time point and slice of the image that the sliders show."""
         shown = self._shown(id_)
         return (0, 0) if shown is None else roles.place_in_view(self._viewer, *shown)
+
+    def slice_in_view(self, id_: str) -> tuple[int, int]:
+        """Time point and slice that the canvas shows.
+
+        ValueError if it shows a volume or a section through the slices: what is done to
+        the slice of the sliders would not be seen.
+        """
+        shown = self._shown(id_)
+        if shown is not None:
+            axes = roles.axes_on_canvas(self._viewer, *shown[:2])
+            if self._viewer.dims.ndisplay != 2:
+                raise ValueError(
+                    "Only slices can be edited: go back to the 2-D view "
+                    f"({readable('Control-Y')})."
+                )
+            if set(axes) != {"y", "x"}:
+                raise ValueError(
+                    "Only slices can be edited, and the canvas shows "
+                    f"{' and '.join(axes)}: roll its axes until it shows y and x "
+                    f"({readable('Control-E')})."
+                )
+        return self.place_in_view(id_)
 
     def box_in_view(self, id_: str) -> tuple[slice, slice]:
         """Part of the plane that the canvas shows."""

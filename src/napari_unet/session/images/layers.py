@@ -14,6 +14,7 @@ import math
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from weakref import ReferenceType
 
     from napari.components import ViewerModel
     from napari.layers import Layer
@@ -55,13 +57,38 @@ _WORDS = {"time": "t", "channel": "c"}
 _UNNAMED = re.compile(r"(axis )?-?\d+|")
 
 
+class _Note(dict[str, Any]):
+    """A note of one layer; napari hands the same one to copies of that layer.
+
+    A copy, or a layer that ours was converted to, belongs to whoever made it: nothing
+    would record what is painted in it.
+    """
+
+    # of the first layer that it was read from, which is the one that it was made for
+    layer: ReferenceType[Layer] | None = None
+
+    def is_of(self, layer: Layer) -> bool:
+        """Whether it is the note of a layer."""
+        if self.layer is None:
+            self.layer = ref(layer)
+        return self.layer() is layer
+
+    def __deepcopy__(self, _memo: object) -> _Note:
+        """Return itself, as a copy of a layer is no other layer of ours."""
+        return self
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        """Leave out the layer, which another process does not have."""
+        return dict, (dict(self),)
+
+
 def note(role: str, source: str = "", run: str = "", **extras: Any) -> dict[str, Any]:
     """Return the metadata by which a layer is found by its role.
 
     `role` is such as "annotation" or "weights", `source` the id of the image in the
     project, and `run` what made it, such as a model's name.
     """
-    return {METADATA_KEY: {"role": role, "source": source, "run": run, **extras}}
+    return {METADATA_KEY: _Note(role=role, source=source, run=run, **extras)}
 
 
 def from_file(path: str | None) -> dict[str, Any]:
@@ -76,8 +103,10 @@ def role_of(layer: Layer) -> str | None:
 
 
 def noted(layer: Layer) -> dict[str, Any]:
-    """Return our note in a layer's metadata; empty if there is none."""
+    """Return our note in a layer's metadata; empty if there is none, or of another."""
     found = layer.metadata.get(METADATA_KEY)
+    if isinstance(found, _Note) and not found.is_of(layer):
+        return {}
     return found if isinstance(found, dict) else {}
 
 
@@ -300,16 +329,23 @@ def places_in_view(
 ) -> list[Place]:
     """Return which of some planes and volumes the viewer shows."""
     seen_t, seen_z = place_in_view(viewer, layer, axes)
-    # an axis is shown as a whole in 3-D, or with the axes rolled; a layer's axes are
-    # the last of the viewer's
-    first = viewer.dims.ndim - layer.ndim
-    displayed = {axes[at - first] for at in viewer.dims.displayed if at >= first}
+    displayed = axes_on_canvas(viewer, layer, axes)
     return [
         (t, z)
         for t, z in places
         if ("t" in displayed or t == seen_t)
         and ("z" in displayed or z is None or z == seen_z)
     ]
+
+
+def axes_on_canvas(viewer: ViewerModel, layer: Layer, axes: str) -> str:
+    """Return which axes of a layer the canvas shows as a whole.
+
+    Not those of slices in 3-D, or where napari's axes are rolled.
+    """
+    # a layer's axes are the last of the viewer's
+    first = viewer.dims.ndim - layer.ndim
+    return "".join(axes[at - first] for at in viewer.dims.displayed if at >= first)
 
 
 def box_in_view(

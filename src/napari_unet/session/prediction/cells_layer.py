@@ -138,11 +138,25 @@ class CellsLayer:
                 visible=False,
             )
             draw_outlines(layer)
-            # napari's brush would paint what the next threshold takes away: what
-            # `session.editing` does to cells is kept
-            layer.editable = False
+            lock(layer)
             roles.put_in_order(self._viewer, layer)
         return layer
+
+
+def lock(layer: Labels) -> None:
+    """Keep napari's brush off a layer of results, for good.
+
+    It would paint into the file of the results what the next threshold takes away; what
+    `session.editing` does to cells is kept.
+    """
+    layer.editable = False
+    # napari unlocks it when other axes are shown, or volumes
+    layer.events.editable.connect(_lock_again)
+
+
+def _lock_again(event: Any) -> None:
+    if event.source.editable:
+        event.source.editable = False
 
 
 class CellColours:

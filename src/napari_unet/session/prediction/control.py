@@ -231,10 +231,14 @@ class PredictionControl:
 
     def cancel(self) -> None:
         """Stop at the next tile; what is done stays."""
-        self.starter_choice.cancel()
-        self.exporter.cancel()
+        self._cancel_here()
         if self.folder is not None:
             self.folder.handle.cancel()
+
+    def _cancel_here(self) -> None:
+        """Stop all but the prediction of a folder."""
+        self.starter_choice.cancel()
+        self.exporter.cancel()
         self._run.cancel()
 
     def warm_up(self) -> None:
@@ -305,7 +309,9 @@ class PredictionControl:
         self.segmenter.stop()
         self._viewer.dims.events.current_step.disconnect(self._on_scrolled)
         self._models.selected_changed.disconnect(self._on_model)
-        self.cancel()
+        # not a folder, which another computer goes on predicting; here, its job ends
+        # with the worker
+        self._cancel_here()
         self.starter_choice.close()
         self.exporter.close()
         self.points.close()

@@ -15,6 +15,7 @@ from napari_unet.session.prediction.cells_layer import (
     CellColours,
     CellsLayer,
     ClassesOrCells,
+    lock,
 )
 from napari_unet.session.prediction.layer_redraw import LayerRedraw
 from napari_unet.session.prediction.result_files import ResultFiles, ResultKind
@@ -420,6 +421,7 @@ class ResultLayers:
                 layer = self._viewer.add_labels(
                     data, **common, colormap=["transparent", *colours], opacity=0.4
                 )
+                lock(layer)
             else:
                 layer = self._viewer.add_image(
                     data,

@@ -135,6 +135,12 @@ class Worker:
         return bool(self._handles)
 
     @property
+    def if_closed(self) -> list[str]:
+        """What becomes of the jobs when napari closes; see `Job.if_closed`."""
+        said = (handle.job.if_closed for handle in self._handles.values())
+        return list(dict.fromkeys(filter(None, said)))
+
+    @property
     def pids(self) -> dict[WorkerKind, int]:
         """Numbers of the processes that run."""
         return {kind: p.pid for kind, p in self._processes.items() if p.alive}
