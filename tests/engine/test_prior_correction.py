@@ -94,8 +94,8 @@ def test_from_strokes_the_size_of_whole_cells_is_known(of_strokes: Model) -> Non
         [np.bincount(np.asarray(t.data).ravel())[1:] for _, t in samples.nuclei()[:3]]
     )
     typical = float(np.median(truth[truth > 0]))
-    smallest = of_strokes.card.segmentation.min_size
-    assert 0.6 * 0.1 * typical < smallest < 1.4 * 0.1 * typical
+    unsure = of_strokes.card.segmentation.unsure_size
+    assert 0.6 * 0.1 * typical < unsure < 1.4 * 0.1 * typical
 
 
 def test_from_strokes_cells_are_as_frequent_as_they_are(of_strokes: Model) -> None:
