@@ -691,11 +691,16 @@ def test_a_folder_is_predicted_file_by_file(
         labels = rng.integers(0, 200, (40, 44)).astype(np.uint8)
         write_labels(source / f"{name}.tif", labels, "yx")
     (source / "broken.tif").write_bytes(b"no image")
+    (source / "scan.svs").write_bytes(b"not read")
     write_probabilities(source / "wrong.tif", rng.random((2, 40, 44)), "cyx")
     job = PredictFolderJob(model_path, str(source), str(target), CPU)
 
     def run() -> list[events.FilePredicted]:
         made = list(folder_job.run(job, context(cache, job)))
+        notice = made[0]
+        assert isinstance(notice, events.Notice)
+        assert notice.lasting
+        assert notice.sentence.endswith("left out: 1 .svs.")
         return [e for e in made if isinstance(e, events.FilePredicted)]
 
     told = run()

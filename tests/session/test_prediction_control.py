@@ -1078,7 +1078,10 @@ def test_a_folder_does_not_show_how_the_prediction_before_went(
     handle = folder_job(bench, tmp_path)
     assert bench.control.status == "Predicting the images in in …"
     handle.event.emit(told_of(tmp_path, "a.tif"))
+    handle.event.emit(Notice("1 file is left out.", lasting=True))
     assert bench.control.status == "Predicting the images in in …"
+    assert bench.control.folder is not None
+    assert "1 file is left out." in bench.control.folder.notes
     bench.worker.end(handle)
     # the outcome tells the rest
     assert bench.control.status == ""

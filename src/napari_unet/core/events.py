@@ -37,6 +37,7 @@ class Notice(Event):
     """A message for people about a running job."""
 
     sentence: str
+    lasting: bool = False  # of use when the job is over, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from napari_unet.core.training.training_set import (
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.objectives.objective import Objective
 from napari_unet.engine.training import divergence
-from napari_unet.engine.training.corrections import field_key
+from napari_unet.engine.training.corrections import cells_of, field_key
 from napari_unet.engine.training.losses import supervised_loss
 from napari_unet.engine.training.prior_correction import (
     count_pixels,
@@ -213,7 +213,7 @@ class SegmentationObjective(Objective):
         start = prepared.start
         if start is not None and can_be_interpolated(start, model):
             judged = parts_to_judge(training_set, self.settings.seed)
-            cells = [_cells(part, known) for part in judged]
+            cells = [cells_of(part, known) for part in judged]
             model = yield from near_start(start, model, network, judged, cells)
         parts = parts_to_see(training_set, self.settings.seed)
         fitted, strokes = model, False
@@ -258,7 +258,7 @@ def _tuned(
 ) -> Generator[Event, None, Model]:
     """Choose by what is held out how cells and regions are found, and note it."""
     card = model.card
-    cells = (_cells(part, known) for part in held_out)
+    cells = (cells_of(part, known) for part in held_out)
     parts, score = yield from predict_parts(network, held_out, cells)
     chosen = card.segmentation
     for best in choose_settings(parts, chosen, card.cell_classes):
@@ -283,11 +283,6 @@ def _tuned(
     # of the model as it is now: it may have been fitted since it was validated
     changes = {"segmentation": chosen, "score": score, "notes": (*card.notes, *notes)}
     return replace(model, card=card.replace(**changes))
-
-
-def _cells(part: HeldOut, known: Mapping[Any, Annotation]) -> NDArray[np.int32]:
-    """Return the annotated cells of a part."""
-    return known[field_key(part.example.field)].crop(part.box).targets().instances
 
 
 def _along_edges(

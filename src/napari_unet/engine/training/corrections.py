@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_unet.core.network.blended import reach_of
 from napari_unet.core.training.training_set import make_example, update_example
@@ -11,13 +11,16 @@ from napari_unet.core.training.training_set_updates import example_of, with_exam
 from napari_unet.engine.training.preparation import record_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from napari_unet.core.annotation.annotations import Annotation
     from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.images.image import Field
     from napari_unet.core.model import ImageRecord
-    from napari_unet.core.training.training_set import Example
+    from napari_unet.core.training.training_set import Example, HeldOut
     from napari_unet.engine.training.preparation import Prepared
 
     FieldKey = tuple[int, int, int | None]
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 def field_key(field: Field) -> FieldKey:
     """Return what identifies a field of a run."""
     return id(field.image), field.t, field.z
+
+
+def cells_of(part: HeldOut, known: Mapping[Any, Annotation]) -> NDArray[np.int32]:
+    """Return the annotated cells of a part; `known` has the annotation by key."""
+    return known[field_key(part.example.field)].crop(part.box).targets().instances
 
 
 def corrected(prepared: Prepared, corrections: Iterable[Correction]) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from napari_unet.core.model import Model
@@ -36,6 +36,7 @@ def joined(members: Sequence[Model], settings: Training) -> Model:
         history=(),
         score=_mean([c.score for c in cards if c.score is not None]),
         steps=sum(c.steps for c in cards),
+        learnt_share=fmean(c.learnt_share for c in cards),
     )
     weights = {
         f"{number}/{name}": weight

@@ -19,7 +19,7 @@ from napari_unet.core.training.run_log import Recorder, RunLog
 from napari_unet.core.training.training_set import at_scale
 from napari_unet.engine.network.network import prepare as make_ready
 from napari_unet.engine.objectives.catalogue import objective_of
-from napari_unet.engine.training.corrections import field_key
+from napari_unet.engine.training.corrections import cells_of, field_key
 from napari_unet.engine.training.loop import TrainingLoop
 from napari_unet.engine.training.preparation import (
     RunOptions,
@@ -234,8 +234,7 @@ class TrainingRun:
 
     def cells(self, part: HeldOut) -> NDArray[np.int32]:
         """Return the annotated cells of a part that is held out."""
-        known: Annotation = self._known[field_key(part.example.field)]
-        return known.crop(part.box).targets().instances
+        return cells_of(part, self._known)
 
     def finish(self) -> None:
         """Let the next step be the last; validation and result follow as usual."""

@@ -72,10 +72,11 @@ def parts_to_judge(learnt: TrainingSet, seed: int) -> list[HeldOut]:
     ndim = examples[0].field.ndim
     parts: dict[tuple[int, ...], HeldOut] = {}
     for number in np.resize(rng.permutation(len(examples)), PARTS[ndim]).tolist():
-        known = np.argwhere(examples[number].classes != IGNORED)
-        middle, shape = known[rng.integers(len(known))], examples[number].field.shape
+        shape = examples[number].field.shape
+        known = np.flatnonzero(examples[number].classes != IGNORED)
+        middle = np.unravel_index(known[rng.integers(len(known))], shape)
         box = []
-        for at, n, side in zip(middle.tolist(), shape, SIDES[ndim], strict=True):
+        for at, n, side in zip(map(int, middle), shape, SIDES[ndim], strict=True):
             first = min(max(at - side // 2, 0), max(n - side, 0))
             box.append(slice(first, min(first + side, n)))
         parts[number, *(s.start for s in box)] = HeldOut(examples[number], tuple(box))

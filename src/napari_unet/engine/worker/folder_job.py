@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from napari_unet.core.cluster import missing_package, parse_cluster
 from napari_unet.core.events import Notice, StarterChosen
 from napari_unet.core.starters import AUTO
+from napari_unet.core.text import capitalised
 from napari_unet.engine.batch_prediction import predict_files
 from napari_unet.engine.file_prediction import FilePredictor
 from napari_unet.engine.starter_choice import choose_by_first
 from napari_unet.engine.worker.folder_progress import overall
 from napari_unet.engine.worker.prediction_job import tile_for_flops, views
-from napari_unet.io.images import find
+from napari_unet.io.images import find, left_out
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_folder import PredictionFolder
 from napari_unet.io.pretrained import pretrained_model
@@ -49,6 +50,8 @@ def run(job: PredictFolderJob, context: Context) -> Iterator[Event | None]:
     check_installed(job.kinds)
     # all images of files that have several
     files = find([f"{job.source}#*"])
+    if note := left_out([job.source]):
+        yield Notice(capitalised(note), lasting=True)
     model = job.model
     if model == AUTO:
         chosen = yield from _choose(files, job, context)

@@ -22,6 +22,7 @@ from napari_unet.core.events import (
 from napari_unet.core.geometry.boxes import field_index, full_box
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.normalisation import frame_of, measure
+from napari_unet.core.text import capitalised
 from napari_unet.engine.remote_job import RemoteJob, remote_events
 from napari_unet.engine.remote_prediction import RemotePredictor, sent_name
 from napari_unet.engine.worker.folder_progress import overall
@@ -30,7 +31,7 @@ from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
 from napari_unet.io.atomic import remove
 from napari_unet.io.bundle import write_images
 from napari_unet.io.folder_lock import temporary_folder
-from napari_unet.io.images import find, read_image
+from napari_unet.io.images import find, left_out, read_image
 from napari_unet.io.model_file import load_model, sha256_of
 from napari_unet.io.objects.catalogue import check_installed
 from napari_unet.io.prediction_basis import PredictionBasis
@@ -58,6 +59,8 @@ def folder(
     """
     check_installed(job.kinds)
     files = find([f"{job.source}#*"])
+    if note := left_out([job.source]):
+        yield Notice(capitalised(note), lasting=True)
     model, remote = load_model(job.model), job.remote
     basis = PredictionBasis(
         Path(job.model),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psygnal import Signal
 
 from napari_unet.core.events import FilePredicted, Notice, StarterChosen
-from napari_unet.core.text import capitalised, counted
-from napari_unet.io.images import left_out
+from napari_unet.core.text import counted
 
 if TYPE_CHECKING:
     from napari_unet.core.messages import Failed
@@ -46,8 +44,6 @@ class FolderPrediction:
         self.predicted = self.there = 0
         self.failures: list[str] = []
         self.notes: list[str] = []
-        with suppress(OSError):  # of a folder that is not there, as the job will say
-            self.notes += filter(None, [capitalised(left_out([source]))])
         self.end: str | None = None
         handle.event.connect(self._on_event)
         handle.ended.connect(self._on_ended)
@@ -99,6 +95,8 @@ class FolderPrediction:
                 self.there += 1
             else:
                 self.predicted += 1
+        elif isinstance(event, Notice) and event.lasting:
+            self.notes.append(event.sentence)
         elif isinstance(event, Notice):
             self.status = event.sentence
         elif isinstance(event, StarterChosen):
