@@ -195,6 +195,12 @@ def test_nrrd_of_other_axes_than_pixels_is_refused(tmp_path: Path, line: str) ->
         read_image(path)
 
 
+def test_nrrd_of_text_is_refused_by_its_encoding(tmp_path: Path) -> None:
+    path = with_nrrd(tmp_path / "a.nrrd", VOLUME, encoding="ascii")
+    with pytest.raises(ValueError, match=r"encoding is ascii; raw, gzip and bzip2"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_nifti_has_x_first_and_lengths_with_a_unit(tmp_path: Path, name: str) -> None:
     image = read_image(with_nibabel(tmp_path / name, VOLUME))

@@ -86,13 +86,15 @@ def _data(path: Path, start: int, header: Mapping[str, Any]) -> NDArray[Any]:
     shape = tuple(int(n) for n in header["sizes"][::-1])
     if len(shape) != (told := header["dimension"]):
         raise ValueError(f"it tells of {told} axes and of {len(shape)} sizes")
-    dtype, encoding = _dtype(header), header["encoding"]
+    encoding = header["encoding"]
+    # first: text has no byte order that the type could be read with
+    if encoding not in {"raw", *_COMPRESSED}:
+        raise ValueError(f"its encoding is {encoding}; raw, gzip and bzip2 are read")
+    dtype = _dtype(header)
     if encoding == "raw":
         start += skip
         check_size(path.stat().st_size - start, shape, dtype)
         return in_memory_if_small(np.memmap(path, dtype, "r", start, shape))
-    if encoding not in _COMPRESSED:
-        raise ValueError(f"its encoding is {encoding}; raw, gzip and bzip2 are read")
     size = prod(shape) * dtype.itemsize
     with ExitStack() as stack:
         file = stack.enter_context(path.open("rb"))
