@@ -66,7 +66,8 @@ weight: | $(BIN)/python
 
 # Wheel and sdist into dist/; the wheel, installed where nothing else is, passes the tests.
 wheel: $(VENV)/.screen
-	$(SCREEN) $(PYTHON) .ci/wheel.py --constraint constraints.txt
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+	  $(SCREEN) $(PYTHON) .ci/wheel.py --constraint constraints.txt -- -n 2 --dist worksteal
 
 # The pages into build/docs; any warning fails.
 docs: $(VENV)/.docs

@@ -2,7 +2,7 @@
 """Build wheel and sdist, install the wheel where nothing else is, and test it.
 
     python .ci/wheel.py [--python PYTHON] [--constraint FILE] [--lowest]
-                        [--with REQUIREMENT ...] [-- what pytest is given]
+                        [--with REQUIREMENT ...] [-- options of pytest]
 
 Nothing is needed but Python, with venv, and the packages' registry. The folder `dist/`
 holds what was built.
@@ -36,7 +36,7 @@ def main() -> None:
             with tarfile.open(sdist) as archive:
                 archive.extractall(work / "sdist", filter="data")
             (source,) = (work / "sdist").iterdir()
-            run(python, "-m", "pytest", *options.pytest, cwd=source)
+            test(python, source, options.pytest)
 
 
 def parsed() -> argparse.Namespace:
@@ -87,11 +87,25 @@ def install(python: str, wheel: Path, options: argparse.Namespace) -> None:
         run(python, "-m", "pip", "install", "--prefer-binary", *what)
 
 
-def run(*command: str, cwd: Path = ROOT) -> None:
+def test(python: str, source: Path, options: list[str]) -> None:
+    """Run the tests as `make test` does; options with `-m` choose some of them."""
+    if "-m" in options:
+        run(python, "-m", "pytest", *options, cwd=source)
+        return
+    # Without a window manager a window on the screen may have no keyboard.
+    memory = {"QT_QPA_PLATFORM": "offscreen"} if sys.platform == "linux" else {}
+    others = ("-m", "pytest", "-m", "not viewer", *options)
+    run(python, *others, cwd=source, environment=memory)
+    run(python, "-m", "pytest", "-m", "viewer", cwd=source)
+
+
+def run(
+    *command: str, cwd: Path = ROOT, environment: dict[str, str] | None = None
+) -> None:
     """Run a command; its failure ends everything."""
     print("+", *command, flush=True)
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    subprocess.run(command, cwd=cwd, env=clean, check=True)
+    subprocess.run(command, cwd=cwd, env=clean | (environment or {}), check=True)
 
 
 if __name__ == "__main__":

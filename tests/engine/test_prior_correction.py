@@ -1,30 +1,41 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from benchmarks.accuracy.scribbles import scribble
 from napari_unet.core.annotation.annotations import IGNORED, Annotation
 from napari_unet.core.cells.instances import segment_instances
 from napari_unet.core.events import PredictionFinished, TrainingFinished
+from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.metrics import object_scores
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.training.training_set import (
     Example,
+    HeldOut,
     TrainingSet,
     hold_out,
     make_example,
 )
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
-from napari_unet.engine.training.prior_correction import count_pixels, parts_to_see
+from napari_unet.engine.network.network import prepare
+from napari_unet.engine.training.prior_correction import (
+    count_pixels,
+    fit,
+    parts_to_see,
+)
 from napari_unet.engine.training.train import train
 from napari_unet.io import samples
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from napari_unet.core.events import Event
     from napari_unet.core.model import Model
 
 
@@ -87,6 +98,43 @@ def probabilities(model: Model, image: Image) -> np.ndarray:
     *_, done = predict(model, image, settings=Prediction(device="cpu"))
     assert isinstance(done, PredictionFinished)
     return np.asarray(done.probabilities)
+
+
+def moved(model: Model, annotation: Annotation, share_of_cells: float) -> float:
+    """Return how far the logit of cells is moved by a fit to one of the samples."""
+    image = samples.nuclei()[5][0]
+    known = make_example(Field(image, 0, 0), annotation, BorderWeights())
+    parts = parts_to_see(learnt(known), seed=0)
+    shares = np.array([1 - share_of_cells, share_of_cells])
+    whole = [HeldOut(known, full_box(known.field.shape))]
+    network = prepare(model, "cpu")
+    steps = fit(model, network, parts, whole, [annotation], shares)
+    *_, (fitted, _) = returned(steps)
+    change = fitted.weights["score.bias"] - model.weights["score.bias"]
+    assert change[0] == pytest.approx(-change[1], abs=1e-5)
+    return float(change[1])
+
+
+def returned(events: Generator[Event, None, Any]) -> Iterator[Any]:
+    """Yield the events of a generator, and last what it returns."""
+    yield (yield from events)
+
+
+def test_scores_move_only_as_far_as_what_is_annotated_allows(of_strokes: Model) -> None:
+    """As if nine tenths of what was learnt had been cells, which a fifth is.
+
+    Whole cells with background around them are no longer found to their borders then,
+    strokes in the middle of cells and far away from them do not change.
+    """
+    own = np.asarray(samples.nuclei()[5][1].data).astype(np.int32)
+    strokes = Annotation(scribble(own, 5))
+    far = moved(of_strokes, strokes, 0.9)
+    assert far < -0.5
+    cells = np.where(own > 0, own + 1, 0)
+    cells[binary_dilation(own > 0, iterations=3) & (own == 0)] = 1
+    cells[:, 300:] = 0  # most is not annotated
+    near = moved(of_strokes, Annotation(cells), 0.9)
+    assert far / 2 <= near <= 0
 
 
 def test_from_strokes_the_size_of_whole_cells_is_known(of_strokes: Model) -> None:

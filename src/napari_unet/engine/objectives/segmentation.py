@@ -159,11 +159,12 @@ class SegmentationObjective(Objective):
     def pixels_to_see(self, prepared: Prepared) -> int:
         """As `Objective.pixels_to_see`."""
         learnt, seed = prepared.training_set, self.settings.seed
-        pixels = count_pixels(parts_to_see(learnt, seed))
+        seen = parts_to_see(learnt, seed)
+        times = 1 if seen else 0
         if prepared.start is not None:
-            times = 1 + len(SHARES)
-            pixels += times * count_pixels(parts_to_judge(learnt, seed))
-        return pixels
+            times += 1 + len(SHARES)
+        judged = count_pixels(parts_to_judge(learnt, seed)) if times else 0
+        return count_pixels(seen) + times * judged
 
     def trouble(
         self, scores: Tensor, batch: Batch, smoothed: float
@@ -220,8 +221,9 @@ class SegmentationObjective(Objective):
         if parts:
             annotations = [known[field_key(e.field)] for e in training_set.examples]
             learnt = self.counts * self.table
+            annotated = parts_to_judge(training_set, self.settings.seed)
             fitted, strokes = yield from fit(
-                model, network(model), parts, annotations, learnt
+                model, network(model), parts, annotated, annotations, learnt
             )
         if not training_set.held_out:
             return fitted

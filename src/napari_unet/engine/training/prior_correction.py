@@ -1,7 +1,9 @@
 """Correction of logits and settings by predictions of unannotated parts.
 
 Strokes show neither how frequent the classes are nor how large the cells; if most of
-the images is not annotated, the predictions of the network there show both.
+the images is not annotated, the predictions of the network there show both. Cells that
+are annotated up to their borders show where they end as well: what is annotated limits
+how far the logits are moved.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.settings import Segmentation
 from napari_unet.core.training.class_priors import correction, estimate_shares
 from napari_unet.core.training.training_set import HeldOut, cell_sizes
-from napari_unet.engine.training.validation import judge_part
+from napari_unet.engine.training.validation import Tally, judge_part
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
 
 # Annotated share of the images from which on there is no correction.
 _SPARSE = 0.5
+# Shares of the correction that are tried, the first that does is kept, and how much of
+# the overlap with what is annotated it may cost.
+_SHARES = (1.0, 0.75, 0.5, 0.25)
+_LOSS = 0.05
 # Size and number of the parts that are predicted.
 SIDES = {2: (512, 512), 3: (32, 128, 128)}
 PARTS = {2: 4, 3: 1}
@@ -78,6 +84,7 @@ def fit(
     model: Model,
     network: Network,
     parts: Sequence[HeldOut],
+    annotated: Sequence[HeldOut],
     annotations: Sequence[Annotation],
     learnt: NDArray[np.floating],
 ) -> Generator[Event, None, tuple[Model, bool]]:
@@ -85,8 +92,9 @@ def fit(
 
     Parameters
     ----------
-    parts : sequence of HeldOut
-        To look at; a `ValidationTile` comes after each tile.
+    parts, annotated : sequence of HeldOut
+        To look at, and parts with annotation that limit what is changed; a
+        `ValidationTile` comes after each tile.
     annotations : sequence of Annotation
         All that was learnt from.
     learnt : ndarray of float, shape (classes,)
@@ -98,11 +106,9 @@ def fit(
     strokes : bool
         Whether the annotated cells are mere strokes, by which no cell can be judged.
     """
-    seen = []
-    for part in parts:
-        nothing = np.zeros(part.example.classes[part.box].shape, np.int32)
-        seen.append((yield from judge_part(network, part, nothing)))
+    seen = yield from _predicted(network, parts)
     change = _correction(seen, parts, learnt)
+    change *= _kept((yield from _predicted(network, annotated)), annotated, change)
     bias = np.asarray(model.weights["score.bias"], np.float32) + change
     model = replace(model, weights={**model.weights, "score.bias": bias})
     kinds = model.card.cell_classes
@@ -116,6 +122,42 @@ def fit(
     ndim = parts[0].example.field.ndim
     settings = usual_settings(np.array([found]), ndim, strokes=True)
     return replace(model, card=model.card.replace(segmentation=settings)), True
+
+
+def _predicted(
+    network: Network, parts: Sequence[HeldOut]
+) -> Generator[Event, None, list[Judged]]:
+    seen = []
+    for part in parts:
+        nothing = np.zeros(part.example.classes[part.box].shape, np.int32)
+        seen.append((yield from judge_part(network, part, nothing)))
+    return seen
+
+
+def _kept(
+    seen: Sequence[Judged], parts: Sequence[HeldOut], change: NDArray[np.float32]
+) -> float:
+    """Return how much of a correction leaves what is annotated as it is."""
+
+    def overlap(share: float) -> float:
+        tally = Tally(len(change))
+        for judged, part in zip(seen, parts, strict=True):
+            fitted = _shifted(judged.probabilities, share * change)
+            tally.add(fitted, part.example.classes[part.box])
+        return tally.score().iou
+
+    enough = overlap(0.0) - _LOSS
+    return next((share for share in _SHARES if overlap(share) >= enough), 0.0)
+
+
+def _shifted(
+    probabilities: NDArray[np.float32], change: NDArray[np.floating]
+) -> NDArray[np.float32]:
+    """Return the probabilities of logits that are changed so much, by class."""
+    odds = np.exp(change).reshape(-1, *(1,) * (probabilities.ndim - 1))
+    fitted: NDArray[np.float32] = probabilities * odds.astype(np.float32)
+    fitted /= fitted.sum(axis=0)
+    return fitted
 
 
 def _correction(
@@ -150,9 +192,7 @@ def _typical_found(
     settings = Segmentation(min_size=round(smallest))
     sizes = []
     for part in seen:
-        odds = np.exp(change).reshape(-1, *(1,) * part.known.ndim)
-        fitted = part.probabilities * odds
-        fitted /= fitted.sum(axis=0)
+        fitted = _shifted(part.probabilities, change)
         cells = segment_instances(
             fitted, settings, cell_classes=cell_classes, spacing=part.spacing
         )
