@@ -33,6 +33,7 @@ from napari_unet.engine.training.prior_correction import (
     count_pixels,
     fit,
     parts_to_see,
+    shows_borders,
 )
 from napari_unet.engine.training.sampling import Sampler
 from napari_unet.engine.training.validation import predict_parts, validate
@@ -160,7 +161,7 @@ class SegmentationObjective(Objective):
         """As `Objective.pixels_to_see`."""
         learnt, seed = prepared.training_set, self.settings.seed
         seen = parts_to_see(learnt, seed)
-        times = 1 if seen else 0
+        times = 1 if seen and shows_borders(learnt) else 0
         if prepared.start is not None:
             times += 1 + len(SHARES)
         judged = count_pixels(parts_to_judge(learnt, seed)) if times else 0
@@ -221,7 +222,12 @@ class SegmentationObjective(Objective):
         if parts:
             annotations = [known[field_key(e.field)] for e in training_set.examples]
             learnt = self.counts * self.table
-            annotated = parts_to_judge(training_set, self.settings.seed)
+            # strokes in the middle of cells do not know where they end
+            annotated = (
+                parts_to_judge(training_set, self.settings.seed)
+                if shows_borders(training_set)
+                else []
+            )
             fitted, strokes = yield from fit(
                 model, network(model), parts, annotated, annotations, learnt
             )

@@ -42,6 +42,8 @@ _SPARSE = 0.5
 # the overlap with what is annotated it may cost.
 _SHARES = (1.0, 0.75, 0.5, 0.25)
 _LOSS = 0.05
+# Annotated share of the borders of what is annotated from which on it is no strokes.
+_BORDERED = 0.5
 # Size and number of the parts that are predicted.
 SIDES = {2: (512, 512), 3: (32, 128, 128)}
 PARTS = {2: 4, 3: 1}
@@ -55,12 +57,9 @@ _STROKE = 0.5
 
 def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
     """Choose parts of the training images; none if most of them is annotated."""
-    examples = learnt.examples
-    # held-out parts, and their margins, are annotated though not trained on
-    whole = {id(e.field): e for e in examples}
-    whole |= {id(part.example.field): part.example for part in learnt.held_out}
-    annotated = sum(int(np.count_nonzero(e.classes != IGNORED)) for e in whole.values())
-    if annotated >= _SPARSE * sum(e.classes.size for e in whole.values()):
+    examples, every = learnt.examples, _annotated(learnt)
+    annotated = sum(int(np.count_nonzero(classes != IGNORED)) for classes in every)
+    if annotated >= _SPARSE * sum(classes.size for classes in every):
         return []
     rng = np.random.default_rng([seed, 3])
     ndim = examples[0].field.ndim
@@ -73,6 +72,44 @@ def parts_to_see(learnt: TrainingSet, seed: int) -> list[HeldOut]:
         box = tuple(slice(s, s + n) for s, n in zip(starts, sizes, strict=True))
         parts[number, *starts] = HeldOut(examples[number], box)
     return list(parts.values())
+
+
+def shows_borders(learnt: TrainingSet) -> bool:
+    """Return whether what is annotated mostly ends where other annotation begins.
+
+    As cells painted to their borders with background around them, and unlike strokes.
+    """
+    known, every = np.sum([_borders(c) for c in _annotated(learnt)], axis=0).tolist()
+    return bool(known >= _BORDERED * every > 0)
+
+
+def _annotated(learnt: TrainingSet) -> list[NDArray[np.uint8]]:
+    """Return the annotation of each field.
+
+    Of held-out parts and their margins, too, though they are not trained on.
+    """
+    whole = {id(e.field): e for e in learnt.examples}
+    whole |= {id(part.example.field): part.example for part in learnt.held_out}
+    return [example.classes for example in whole.values()]
+
+
+def _borders(classes: NDArray[np.uint8]) -> tuple[int, int]:
+    """Count the faces of pixels where a class other than background ends.
+
+    Returned are those with annotation on the other side, and all.
+    """
+    known = every = 0
+    for axis in range(classes.ndim):
+        along = np.moveaxis(classes, axis, 0)
+        low, high = along[:-1], along[1:]
+        ends = (low != high) & (_shown(low) | _shown(high))
+        every += int(np.count_nonzero(ends))
+        known += int(np.count_nonzero(ends & (low != IGNORED) & (high != IGNORED)))
+    return known, every
+
+
+def _shown(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return (classes > 0) & (classes != IGNORED)
 
 
 def count_pixels(parts: Sequence[HeldOut]) -> int:
@@ -93,7 +130,7 @@ def fit(
     Parameters
     ----------
     parts, annotated : sequence of HeldOut
-        To look at, and parts with annotation that limit what is changed; a
+        To look at, and parts with annotation that limit what is changed, if any; a
         `ValidationTile` comes after each tile.
     annotations : sequence of Annotation
         All that was learnt from.
