@@ -1072,7 +1072,7 @@ def test_next_tells_which_tiles_to_annotate(
     found = json.loads(told.out)["tiles"]
     assert {Path(t["image"]).name for t in found} == {"field0.tif", "field2.tif"}
     assert "1 of 3 images have labels." in told.err
-    assert "model is unsure of" in told.err
+    assert "by what is annotated" in told.err
     assert main(["next", images, "--count", "0"]) == 1
     assert "--count is 1 or more, found 0" in capsys.readouterr().err
 

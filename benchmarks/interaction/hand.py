@@ -103,7 +103,7 @@ class Hand:
         """Whether napari knows that the mouse is at a point (y, x) of a layer."""
         known = layer.world_to_data(self.viewer.cursor.position)[-2:]
         # the mouse is on a whole pixel of the screen
-        nearest = 1 / self.viewer.scene.camera.zoom
+        nearest = 1 / self._camera.zoom
         return all(abs(a - b) <= nearest for a, b in zip(known, point, strict=True))
 
     def press(self, point: Sequence[float], layer: Any) -> None:
@@ -137,10 +137,15 @@ class Hand:
         QTest.keyClick(self._canvas, key, modifiers)
         self.wait(0.02)
 
+    @property
+    def _camera(self) -> Any:
+        """The viewer's own before napari 0.9."""
+        return getattr(self.viewer, "scene", self.viewer).camera
+
     def canvas_point(self, point: Sequence[float], layer: Any) -> QPoint:
         """Return where a point (y, x) of a layer is on the canvas."""
         world = layer.data_to_world((*layer_place(layer, self.viewer), *point))
-        camera = self.viewer.scene.camera
+        camera = self._camera
         size = self._canvas.size()
         shown = self.viewer.dims.displayed
         y, x = (world[axis - len(self.viewer.dims.point)] for axis in shown[-2:])

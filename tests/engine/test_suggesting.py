@@ -81,7 +81,11 @@ def test_annotated_tiles_are_left_and_a_network_is_asked() -> None:
     found = last(list(events))
     assert at(found)[0] == (1, 0, 128, 0)
     assert not {(1, 0, 0, 0), (1, 0, 0, 128)} & set(at(found))
-    assert f"what {model[1].name} is unsure of" in found.sentence
+    assert found.sentence == (
+        "8 tiles of 2 images compared, by their looks and by what is annotated."
+    )
+    # of which it knows nothing
+    assert any("uncertain" in "".join(one.reasons) for one in found.suggestions)
 
 
 def test_slices_and_times_are_looked_through_also_for_volumes() -> None:

@@ -600,6 +600,7 @@ def test_what_was_painted_is_there_after_napari_was_killed(
     painter.kill()
     painter.wait()
     painter.stdout.close()
+    assert len(strokes) == 15
     viewer, hand = open_napari()
     viewer.add_image(_stack()[0], name="the same")
     hand.menu("Layers", "Segment", "Segment cells: annotate, train, predict (U-Net)")

@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 COUNT = 6
 """Tiles in a list."""
 
-# Tiles that a network predicts, each of them twice.
-_JUDGED = 80
-
 
 def suggest(
     images: Sequence[Image],
@@ -61,7 +58,7 @@ def suggest(
     known : sequence of KnownParts or None
         What is annotated of each image; None is nothing.
     model : tuple of Network and ModelCard, optional
-        Its uncertainty counts. Without one only the appearance of tiles does.
+        It predicts the chosen tiles, so that the reasons can say what it is unsure of.
     count : int
         Most tiles to suggest.
     settings : Prediction, optional
@@ -87,21 +84,19 @@ def suggest(
         images, known, "structure" if model is None else model[0].normalisation
     )
     places = sample_tiles(images, frames)
-    every = len(places) + len(found.tiles) + (_JUDGED if model else 0)
     tiles: list[SeenTile] = []
+    every = len(places) + len(found.tiles) + (count if model else 0)
     for place, share in (*found.tiles, *((p, None) for p in places)):
         tiles.append(looking.at(place, share))
         yield TileSeen(len(tiles) / every)
+    best = choose(tiles, count)
     if model is not None:
-        free = choose(tiles, _JUDGED)
-        judged = []
-        for number, one in enumerate(free, start=1):
-            judged.append(looking.judged(one.tile, model, settings or Prediction()))
-            done = len(tiles) + number * _JUDGED / len(free)
-            yield TileSeen(min(done / every, 1.0))
-        tiles = [*tiles[: len(found.tiles)], *judged]
-    chosen = suggestions_of(choose(tiles, count), found.diameters)
-    yield TilesSuggested(chosen, _sentence(len(places), len(images), found, model))
+        for number, one in enumerate(best):
+            tile = looking.judged(one.tile, model, settings or Prediction())
+            best[number] = replace(one, tile=tile)
+            yield TileSeen((len(tiles) + number + 1) / every)
+    chosen = suggestions_of(best, found.diameters)
+    yield TilesSuggested(chosen, _sentence(len(places), len(images), found))
 
 
 class _Looking:
@@ -220,16 +215,9 @@ def _check(images: Sequence[Image], network: Network, card: ModelCard) -> None:
         )
 
 
-def _sentence(
-    tiles: int,
-    images: int,
-    found: Annotated,
-    model: tuple[Network, ModelCard] | None,
-) -> str:
+def _sentence(tiles: int, images: int, found: Annotated) -> str:
     """Return a sentence on what was compared."""
     compared = f"{counted(tiles, 'tile')} of {counted(images, 'image')} compared"
-    if model is not None:
-        return f"{compared}, by their looks and by what {model[1].name} is unsure of."
     if found.tiles:
         return f"{compared}, by their looks and by what is annotated."
     return f"{compared} by their looks; nothing is annotated yet."

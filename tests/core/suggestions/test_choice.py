@@ -16,13 +16,11 @@ def seen(
     *features: float,
     contrast: float = 1.0,
     annotated: float = 0.0,
-    entropy: float | None = None,
     image: int = 0,
 ) -> SeenTile:
     looks = Looks(np.array(features), contrast, np.zeros((2, 2), np.uint8))
     place = TilePlace(image, 0, 0, (slice(0, 8), slice(0, 8)))
-    uncertainty = None if entropy is None else Uncertainty(entropy, "borders", None)
-    return SeenTile(place, looks, annotated, uncertainty)
+    return SeenTile(place, looks, annotated)
 
 
 # Three kinds of tiles, of which the first is the most frequent.
@@ -64,18 +62,6 @@ def test_empty_tiles_are_not_suggested() -> None:
     assert choose([], 3) == []
 
 
-def test_of_alike_tiles_that_of_which_the_network_is_less_sure() -> None:
-    tiles = [seen(v, 0.0, entropy=e) for v, e in ((0, 0.01), (0.1, 0.3), (0.2, 0.01))]
-    (first,) = choose(tiles, 1)
-    assert first.tile is tiles[1]
-    assert first.more_certain == pytest.approx(2 / 3)
-
-
-def test_only_tiles_that_a_network_has_seen_are_chosen() -> None:
-    tiles = [*MANY, seen(1.0, 1.0, entropy=0.2)]
-    assert [one.tile for one in choose(tiles, 5)] == [tiles[-1]]
-
-
 def test_one_feature_that_hardly_differs_decides_nothing() -> None:
     tiles = [seen(100.0 + 1e-6 * k, float(k == 3)) for k in range(4)]
     first, second = choose(tiles, 2)
@@ -90,24 +76,22 @@ def test_reasons_name_what_is_uncertain_how_large_and_unlike_what() -> None:
         uncertainty: Uncertainty | None, **rest: float | None
     ) -> tuple[str, ...]:
         tile = SeenTile(place, looks, 0.0, uncertainty)
-        told = {"share": 0.0, "unlike": None, "more_certain": None, **rest}
+        told = {"share": 0.0, "unlike": None, **rest}
         chosen = Chosen(tile, **told)  # type: ignore[arg-type]
         (found,) = suggestions_of([chosen], [20.0, 24.0, 30.0])
         assert found.place is place
         return found.reasons
 
     assert reasons(None, share=0.4) == ("looks like 40% of all tiles",)
-    assert reasons(Uncertainty(0.3, "borders", 25.0), unlike=0.2, more_certain=0.9) == (
+    assert reasons(Uncertainty(0.3, "borders", 25.0), unlike=0.2) == (
         "borders between cells are uncertain",
     )
-    assert reasons(
-        Uncertainty(0.3, "elsewhere", 60.0), unlike=1.5, more_certain=0.1
-    ) == (
+    assert reasons(Uncertainty(0.01, "elsewhere", 60.0), unlike=1.5) == (
         "cells larger than those annotated, about 60 pixels across "
         "(annotated: 20 to 30)",
         "looks unlike what is annotated",
     )
-    smaller = reasons(Uncertainty(0.3, None, 8.0), unlike=0.1, more_certain=0.9)
+    smaller = reasons(Uncertainty(0.3, None, 8.0), unlike=0.1)
     assert smaller[0].startswith("cells smaller than those annotated, about 8 pixels")
     assert reasons(None) == ("differs from those above",)
     assert reasons(None, unlike=0.2) == ("differs from what is annotated or above",)

@@ -3,7 +3,9 @@
 A tile represents tiles that look similar. The choice is greedy: each time the tile with
 the largest gain, which is how much more similar all tiles are to it than to any that is
 annotated or chosen (facility location, as in the "suggestive annotation" of Yang et al.
-2017), times the uncertainty of a network, if there is one. Empty tiles do not count.
+2017). Empty tiles do not count. Nor does the uncertainty of a network: tiles of which
+it is unsure are too often those that are hard to see for people as well, and a network
+that learnt them found less (docs/recipe.md).
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ _FAR = 3.0
 # Contrast below which a tile counts as empty and above which it counts fully, as
 # shares of the percentile below.
 _EMPTY, _FULL = 0.1, 0.3
-# Percentiles at which contrast and uncertainty are clipped.
-_CONTRAST, _UNCERTAINTY = 95, 90
+# Percentile at which contrast is clipped.
+_CONTRAST = 95
 # Similarity from which on tiles look alike: above that of most random pairs.
 _ALIKE = 0.75
 
@@ -56,18 +58,15 @@ class Chosen:
     # distance to the nearest annotated tile, relative to the median distance of two
     # tiles; None where nothing is annotated
     unlike: float | None
-    more_certain: float | None  # share of the tiles with less uncertainty
 
 
 def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
     """Choose up to `count` tiles to annotate, the best first.
 
-    There are fewer if no others have any gain. If a network has seen some of the tiles,
-    only these count and can be chosen.
+    There are fewer if no others have any gain.
     """
-    seen = [tile for tile in tiles if tile.uncertainty is not None]
     known = [tile for tile in tiles if tile.annotated >= ANNOTATED]
-    free = [tile for tile in seen or tiles if tile.annotated < ANNOTATED]
+    free = [tile for tile in tiles if tile.annotated < ANNOTATED]
     if not free:
         return []
     distances = _distances([*free, *known])
@@ -75,18 +74,11 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
     alike = np.exp(-0.5 * (distances[: len(free)] / usual) ** 2)
     between, to_known = alike[:, : len(free)], alike[:, len(free) :]
     filled = _filled([tile.looks.contrast for tile in free])
-    uncertainty, worth = None, filled
-    if seen:
-        entropy = [
-            tile.uncertainty.entropy for tile in free if tile.uncertainty is not None
-        ]
-        uncertainty = _share(entropy, _UNCERTAINTY)
-        worth = filled * uncertainty
     covered = to_known.max(axis=1, initial=0.0)
     chosen: list[Chosen] = []
-    taken = worth <= 0
+    taken = filled <= 0
     while len(chosen) < count and not taken.all():
-        gains = np.maximum(between - covered, 0) @ filled * worth
+        gains = np.maximum(between - covered, 0) @ filled * filled
         best = int(np.argmax(np.where(taken, -1.0, gains)))
         near = distances[best, len(free) :]
         chosen.append(
@@ -94,9 +86,6 @@ def choose(tiles: Sequence[SeenTile], count: int) -> list[Chosen]:
                 free[best],
                 float(np.mean(between[best] > np.maximum(covered, _ALIKE))),
                 float(near.min() / usual) if len(near) else None,
-                None
-                if uncertainty is None
-                else float(np.mean(uncertainty < uncertainty[best])),
             )
         )
         taken[best] = True
@@ -119,12 +108,8 @@ def _distances(tiles: Sequence[SeenTile]) -> NDArray[np.float64]:
 
 def _filled(contrasts: Sequence[float]) -> NDArray[np.float64]:
     """Return how far tiles are not empty, 0 to 1."""
-    found = _share(contrasts, _CONTRAST)
-    return np.clip((found - _EMPTY) / (_FULL - _EMPTY), 0, 1)
-
-
-def _share(values: Sequence[float], percentile: float) -> NDArray[np.float64]:
-    """Scale values to 0 to 1, clipped at a percentile of them."""
-    found = np.array(values)
-    much = float(np.percentile(found, percentile))
-    return np.clip(found / much, 0, 1) if much > 0 else np.zeros(len(found))
+    found = np.array(contrasts)
+    much = float(np.percentile(found, _CONTRAST))
+    if much <= 0:
+        return np.zeros(len(found))
+    return np.clip((found / much - _EMPTY) / (_FULL - _EMPTY), 0, 1)

@@ -26,8 +26,8 @@ _WHERE: dict[Where, str] = {
     "elsewhere": "cells may be missed here",
     "anywhere": "classes are uncertain",
 }
-# Least share of the tiles with less uncertainty.
-_UNCERTAIN = 0.6
+# Least mean entropy, 0 to 1, of a tile that counts as uncertain.
+_UNCERTAIN = 0.05
 # Least distance to what is annotated, relative to the median of two tiles.
 _UNLIKE = 1.0
 # Least share of tiles that look like it.
@@ -67,7 +67,7 @@ def _reasons(
     found = []
     if uncertainty is not None:
         found.append(_of_size(uncertainty.diameter, diameters))
-        if uncertainty.where and (chosen.more_certain or 0) >= _UNCERTAIN:
+        if uncertainty.where and uncertainty.entropy >= _UNCERTAIN:
             found.append(_WHERE[uncertainty.where])
     if chosen.unlike is not None and chosen.unlike >= _UNLIKE:
         found.append("looks unlike what is annotated")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SUGGEST, _CANCEL = "Suggest places", "Cancel"
 _TIP = (
     "Look through all open images for the tiles from which a network would learn most: "
-    "what it is unsure of, unlike what is annotated, and unlike each other."
+    "like many others, unlike what is annotated, and unlike each other."
 )
 
 
