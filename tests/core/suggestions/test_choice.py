@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
 from napari_unet.core.suggestions.choice import Chosen, SeenTile, choose
 from napari_unet.core.suggestions.reasons import suggestions_of
