@@ -197,10 +197,13 @@ def _hide_brush_box(viewer: ViewerModel) -> None:
     """Leave out the box that napari draws behind the circle of the brush.
 
     It means nothing, but stays when the last layer is gone. With nothing else to draw,
-    OpenGL then reads memory that the layers have freed, which ends napari (0.9.2).
+    OpenGL then reads memory that the layers have freed, which ends napari (0.7.1 and
+    0.9.2).
     """
     canvas = getattr(viewer, "canvas", None)
-    for overlay in getattr(canvas, "overlays", {}).values():
+    # napari before 0.9 has no public way to it
+    overlays = getattr(canvas, "overlays", None) or getattr(viewer, "_overlays", {})
+    for overlay in overlays.values():
         if type(overlay).__name__ == "BrushCircleOverlay":
             overlay.box = False
 
