@@ -109,7 +109,8 @@ def _borders(classes: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _shown(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return (classes > 0) & (classes != IGNORED)
+    shown: NDArray[np.bool_] = (classes > 0) & (classes != IGNORED)
+    return shown
 
 
 def count_pixels(parts: Sequence[HeldOut]) -> int:
