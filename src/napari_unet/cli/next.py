@@ -64,7 +64,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=model_path,
-        help=f"{MODEL_HELP}; the reasons say what it is unsure of",
+        help=f"{MODEL_HELP}; the reasons then say what it is unsure of",
     )
     parser.add_argument(
         "--count",
