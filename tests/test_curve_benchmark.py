@@ -151,6 +151,8 @@ def test_the_table_has_medians_tenths_and_verdicts_of_whole_rows() -> None:
         points("starter", "1min", 1, single),
         points("starter", "1min", 5, [0.85, 0.84, 0.86]),
         points("starter", "1min", 10, [0.9, 0.9]),
+        points("starter", "250steps", 10, [0.86]),
+        points("starter", "250steps", 5, [0.86, 0.84, 0.85]),
         points("scratch", "1240steps", 10, [0.5]),
         points("scratch", "300steps", 1, [0.5, 0.25]),
         points("scratch", "5min", 20, [0.75]),
@@ -167,6 +169,10 @@ def test_the_table_has_medians_tenths_and_verdicts_of_whole_rows() -> None:
         "| a starter | 1 min | 5 | 3 of 3 | 0.850 [0.840–0.860] | – | 0.850 | 100 "
         "| ≥ 0.85 | met |",
         "| a starter | 1 min | 10 | 2 of 3 | 0.900 | – | 0.900 | 100 | ≥ 0.865 | – |",
+        "| a starter | 250 steps | 5 | 3 of 3 | 0.850 [0.840–0.860] | – | 0.850 | 100 "
+        "| ≥ 0.85 | met |",
+        "| a starter | 250 steps | 10 | 1 of 3 | 0.860 | – | 0.860 | 100 "
+        "| ≥ 0.865 | – |",
     ]
     assert "With torch 2." in lines
     assert any("No result yet" in line for line in section({}))

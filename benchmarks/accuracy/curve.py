@@ -35,6 +35,9 @@ PICTURE = "images/accuracy-curve.svg"
 CHOICES = {1: 20, 5: 3, 10: 3, 20: 3}
 STARTS = ("scratch", "starter")
 BUDGETS = ("1min", "5min")
+# As many steps as a processor with AVX2 and without bf16 makes in those minutes: a
+# faster one compares recipes by these.
+SLOW = ("250steps", "1240steps")
 # What the median of the score has to reach from a starter after the first budget, and
 # of single images the 10th percentile.
 TARGETS = {1: 0.80, 5: 0.85, 10: 0.865}
@@ -192,7 +195,10 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
         f"from the fifty that `{_SET}` does not test; the thirty that it tests judge. "
         f"There are {CHOICES[1]} choices of one image and {CHOICES[20]} of several: "
         "medians, with the lowest and the highest, from scratch and from a starter "
-        "that has seen no image of that collection (BBBC038)."
+        "that has seen no image of that collection (BBBC038). A processor with AVX2 "
+        f"and without bf16 makes about {_in_words(SLOW[0])} in a minute and "
+        f"{_in_words(SLOW[1])} in five: where budgets are such steps, they stand for "
+        "these minutes, on whichever processor they were made."
     )
     yield ""
     if not done:
@@ -282,7 +288,8 @@ def _verdict(
     start: str, budget: str, images: int, of: Sequence[Measured]
 ) -> tuple[str, str]:
     """Return the target and whether all choices together meet it."""
-    if (start, budget) != ("starter", BUDGETS[0]) or images not in TARGETS:
+    first = start == "starter" and budget in (BUDGETS[0], SLOW[0])
+    if not first or images not in TARGETS:
         return "–", "–"
     least = TARGETS[images]
     text, met = f"≥ {least:g}", median(_scores(of)) >= least

@@ -62,7 +62,7 @@ def main() -> None:
     hand.wait_until(lambda: any(o.data.any() for o in find(viewer, "weights")))
     hand.wait(1)
     _shoot(viewer, folder / "weights.png")
-    workspace.overlay.set_enabled(False)
+    workspace.overlay.drop()
     _train(viewer, hand, workspace, film)
     _shoot(viewer, folder / "train.png")
     hand.wait_until(lambda: workspace.training.state == "idle")
