@@ -61,4 +61,4 @@ def test_a_name_that_no_cell_has_is_refused(
 ) -> None:
     assert main(["auto", "--cell", "em/auto/5/0", "--output", str(tmp_path)]) == 1
     told = capsys.readouterr().err
-    assert "cells are named SET/PRESET/MINUTES/SEED, such as bbbc039/quick/5/0" in told
+    assert "cells are named SET/PRESET/MINUTES/SEED, such as bbbc039/quick/2/0" in told

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # The cells that are done, in the folder of results.
 AUTO = "auto.jsonl"
-MINUTES = (5.0, 20.0)
+MINUTES = (2.0, 5.0, 20.0)
 _SEEDS = (0, 1, 2)
 _PRESETS = ("quick", "auto")
 # What is learnt and tested, and its score. Stacks are learnt slice by slice, unless
