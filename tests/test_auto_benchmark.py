@@ -14,8 +14,8 @@ from benchmarks.accuracy.commands import Attempt
 
 def test_cells_are_both_presets_on_all_sets_with_three_seeds() -> None:
     names = [cell.name for cell in cells()]
-    assert len(set(names)) == len(names) == 2 * 5 * 3 * 2
-    assert names[:2] == ["bbbc039/quick/5/0", "bbbc039/auto/5/0"]
+    assert len(set(names)) == len(names) == 3 * 5 * 3 * 2
+    assert names[:2] == ["bbbc039/quick/2/0", "bbbc039/auto/2/0"]
     assert {cell.set for cell in cells()} == set(SETS)
 
 
