@@ -416,6 +416,26 @@ def test_cells_in_view_are_drawn_at_once_however_soon_they_are_found_again(
         assert len(drawn) == count
 
 
+def test_cells_that_get_other_colours_with_their_pixels_are_drawn_once(
+    viewer: ViewerModel, tmp_path: Path
+) -> None:
+    results = results_of(viewer, tmp_path)
+    place = results.place_in_view()
+    assert place is not None
+    results.cells_found(place)
+    layer: Any = results.cells_layer.layer
+    colours, drawn = layer.colormap, count_refreshes(layer)
+    results.files.arrays["cells"][place[1]] = 600
+    results.cells.counts[place] = 600
+    results.cells_found(place)
+    assert layer.colormap is not colours
+    assert len(drawn) == 1
+    assert (layer._slice.image.raw == 600).all()
+    # nothing is left for later
+    results.flush_refresh()
+    assert len(drawn) == 1
+
+
 def test_classes_of_a_plane_of_one_tile_are_shown_if_its_cells_do_not_come(
     viewer: ViewerModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -171,13 +171,17 @@ class ResultLayers:
                 [ObjectClass(c.name, colour) for c, colour in coloured],
                 self.cells.parents,
             )
+            if kind == "cells":  # classes may have a layer of their own, too
+                self._redraws["cells", 0].changed.clear()
         self.cells_layer.set_visible(visible)
 
     def colour_cells(self) -> None:
         """Give cells in view that touch different colours."""
         layer = self.layer("cells")
         if layer is not None and self._colour_view():
+            # napari reads the pixels anew
             layer.colormap = self.colours.table()
+            self._redraws["cells", 0].changed.clear()
 
     @property
     def _suffix(self) -> str:
@@ -304,11 +308,12 @@ class ResultLayers:
             # so that neither is overlooked where both are found
             self._regions_shown = True
             self.show("classes")
-        # where cells come into view only now, they are drawn by that, and not twice
-        self.refresh(*place, "cells")
-        # at once, also right after the slices were linked: someone moves a threshold
-        self._redraws["cells", 0].flush()
+        redraw = self._redraws["cells", 0]
+        redraw.changed.add(place)
+        # where cells come into view or change colours, napari draws them for that
         self.visibility.found(place)
+        # at once, also right after the slices were linked: someone moves a threshold
+        redraw.flush()
 
     def show_tracks(self, tracks: Tracks | None) -> None:
         """Show the tracks of cells; None removes them.
