@@ -36,7 +36,7 @@ def learn(given: Given) -> Learnt:
             "accelerator": "cpu",
             "max_time": {"seconds": max(given.left, 1.0)},
         },
-        seed=given.seed,
+        seed=given.seed + 1,  # it takes none of 0
     )
     careamist = CAREamist(config, work_dir=given.output, enable_progress_bar=False)
     careamist.train(train_data=images)
