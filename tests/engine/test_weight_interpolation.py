@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import grey_dilation
 from tests.engine.test_training import discs
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
@@ -15,10 +16,18 @@ from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.training.train import train
-from napari_unet.engine.training.weight_interpolation import SHARES, interpolated
+from napari_unet.engine.training.weight_interpolation import (
+    SHARES,
+    interpolated,
+    near_start,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from napari_unet.core.events import Event
     from napari_unet.core.model import Model
+    from napari_unet.core.training.training_set import HeldOut
 
 SETTINGS = Training.quick().replace(
     width=8, depth=2, patch=48, steps=120, minutes=0.0, validation=0.0
@@ -77,6 +86,41 @@ def test_what_the_start_finds_anyway_changes_it_little(start: Model) -> None:
     assert "10% was added to discs" in found.card.share_in_words
     assert overlap(found, image, labels) > overlap(start, image, labels) - 0.02
     assert any((found.weights[n] != w).any() for n, w in start.weights.items())
+
+
+def test_more_images_that_say_the_same_change_it_more(
+    start: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+
+    def twice(
+        *given: Any, parts: Sequence[HeldOut], cells: Sequence[Any]
+    ) -> Generator[Event, None, Model]:
+        for count in (1, 20):
+            # each of other images
+            many = [
+                replace(part, example=replace(part.example))
+                for _ in range(count)
+                for part in parts
+            ]
+            kept = yield from near_start(*given, many, [*cells] * count)
+            shares.append(kept.card.learnt_share)
+        return kept
+
+    monkeypatch.setattr(
+        "napari_unet.engine.objectives.segmentation.near_start",
+        lambda start, model, prepare, parts, cells: twice(
+            start, model, prepare, parts=parts, cells=cells
+        ),
+    )
+    # so high that the gain of a training as short as this is not worth it
+    monkeypatch.setattr(
+        "napari_unet.engine.training.weight_interpolation._PRICE_CELLS", 1.0
+    )
+    image, labels = discs(size=96)
+    trained(image, grey_dilation(labels, (3, 3)), SETTINGS.replace(steps=60), start)
+    assert shares[0] == SHARES[0]
+    assert shares[1] > 0.25
 
 
 def test_what_the_start_does_not_find_is_learnt(start: Model) -> None:
