@@ -213,8 +213,8 @@ class SegmentationObjective(Objective):
             return prepare(of, str(prepared.device), prepared.precision)
 
         start = prepared.start
+        judged = parts_to_judge(training_set, self.settings.seed)
         if start is not None and can_be_interpolated(start, model):
-            judged = parts_to_judge(training_set, self.settings.seed)
             cells = [cells_of(part, known) for part in judged]
             model = yield from near_start(start, model, network, judged, cells)
         parts = parts_to_see(training_set, self.settings.seed)
@@ -223,11 +223,7 @@ class SegmentationObjective(Objective):
             annotations = [known[field_key(e.field)] for e in training_set.examples]
             learnt = self.counts * self.table
             # strokes in the middle of cells do not know where they end
-            annotated = (
-                parts_to_judge(training_set, self.settings.seed)
-                if shows_borders(training_set)
-                else []
-            )
+            annotated = judged if shows_borders(training_set) else []
             fitted, strokes = yield from fit(
                 model, network(model), parts, annotated, annotations, learnt
             )
