@@ -43,8 +43,8 @@ datasets. Results are written to `benchmark-output/accuracy`. Copy them to
 
 The machine had two cores. Where a section says `cpu (1 thread)`, the benchmark had
 one of them for all of its time, and another one ran on the other. Results that name no
-processor are older than the rule for small cells, and than that which says how much of
-a training from a model is kept (docs/recipe.md).
+processor, and `bbbc039_starter`, are older than the rule for small cells, and than that
+which says how much of a training from a model is kept (docs/recipe.md).
 
 The ablation, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and `qcanet`
 were measured before the last changes of the recipe: at that time, patches on objects
