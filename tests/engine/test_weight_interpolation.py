@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from scipy.ndimage import grey_dilation
+from scipy.ndimage import binary_erosion, grey_dilation
 from tests.engine.test_training import discs
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
@@ -40,8 +40,11 @@ def trained(
     settings: Training = SETTINGS,
     start: Model | None = None,
     classes: tuple[ClassInfo, ...] = (ClassInfo(),),
+    seen: np.ndarray | bool = True,
 ) -> Model:
-    known = Annotation(np.where(labels > 0, labels.astype(np.int32) + 1, 1), classes)
+    """Train on an image, annotated where it is `seen`."""
+    labels = labels.astype(np.int32)
+    known = Annotation(np.where(labels > 0, labels + 1, 1) * seen, classes)
     *_, last = train(
         [Image(image, "yx", name="image")],
         [known],
@@ -130,6 +133,19 @@ def test_what_the_start_does_not_find_is_learnt(start: Model) -> None:
     assert overlap(start, image, labels) < 0.5
     found = trained(image, labels, SETTINGS.replace(steps=200), start)
     assert overlap(found, image, labels) > 0.8
+    assert found.card.learnt_share > SHARES[0]
+
+
+def test_strokes_are_learnt_too(start: Model) -> None:
+    image, labels = discs(size=96)
+    image = image.max() - image
+    # none shows where a cell ends
+    inside = binary_erosion(labels > 0, iterations=3)
+    outside = binary_erosion(labels == 0, iterations=3)
+    found = trained(
+        image, labels, SETTINGS.replace(steps=200), start, seen=inside | outside
+    )
+    assert overlap(found, image, labels) > 0.6
     assert found.card.learnt_share > SHARES[0]
 
 

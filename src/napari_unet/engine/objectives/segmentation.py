@@ -163,7 +163,7 @@ class SegmentationObjective(Objective):
         seen = parts_to_see(learnt, seed)
         times = 1 if seen and shows_borders(learnt) else 0
         if prepared.start is not None:
-            times += 1 + len(SHARES)
+            times += len(SHARES)
         judged = count_pixels(parts_to_judge(learnt, seed)) if times else 0
         return count_pixels(seen) + times * judged
 
@@ -215,7 +215,8 @@ class SegmentationObjective(Objective):
         start = prepared.start
         judged = parts_to_judge(training_set, self.settings.seed)
         if start is not None and can_be_interpolated(start, model):
-            cells = [cells_of(part, known) for part in judged]
+            bordered = model.card.cell_classes and shows_borders(training_set)
+            cells = [cells_of(p, known) for p in judged] if bordered else None
             model = yield from near_start(start, model, network, judged, cells)
         parts = parts_to_see(training_set, self.settings.seed)
         fitted, strokes = model, False

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_unet.core.annotation.annotations import IGNORED
 from napari_unet.core.cells.segmentation_tuning import OVERLAPS
+from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.training.training_set import HeldOut
 from napari_unet.engine.training.prior_correction import PARTS, SIDES
@@ -89,24 +90,26 @@ def near_start(
     model: Model,
     prepare: Callable[[Model], Network],
     parts: Sequence[HeldOut],
-    cells: Sequence[NDArray[np.int32]],
+    cells: Sequence[NDArray[np.int32]] | None,
 ) -> Generator[Event, None, Model]:
     """Return the model with the share of its change that is worth most.
 
-    Worth is the average precision at overlaps of 0.5 to 0.7 on the annotation, less 0.1
-    times the share divided by the number of images or slices; where no class has cells,
-    the mean IoU of the classes and 0.03. A `ValidationTile` comes after each tile.
-    `cells` are the annotated ones of each part.
+    `cells` are the annotated ones of each part, None where none are annotated up to
+    their borders. Worth is the average precision at overlaps of 0.5 to 0.7, less 0.1
+    times the share divided by the number of images or slices that the parts are of;
+    without cells the mean IoU of the classes, and 0.03. A `ValidationTile` comes after
+    each tile.
     """
     kinds = model.card.cell_classes
     if not parts:
         return model
-    price = _PRICE_CELLS if kinds else _PRICE_REGIONS
+    price = _PRICE_REGIONS if cells is None else _PRICE_CELLS
     price /= len({id(part.example) for part in parts})
+    annotated = cells or [np.zeros(shape_of(p.box), np.int32) for p in parts]
 
     def worth(tried: Model, share: float) -> Generator[Event, None, float]:
-        judged, score = yield from predict_parts(prepare(tried), parts, cells)
-        if not kinds:
+        judged, score = yield from predict_parts(prepare(tried), parts, annotated)
+        if cells is None:
             return float(score.iou) - price * share
         settings = tried.card.segmentation
         # what is held out there was not learnt
