@@ -262,6 +262,8 @@ def test_the_table_shows_medians_the_best_and_versions() -> None:
     # of errors the least is best
     row = "| isbi2012 | `adapted_rand_error` | StarDist | **0.200** | 100 "
     assert f"{row}| – | – | 0.50 |" in lines
+    assert "Not run yet: bbbc039, hela, usiigaci." in lines
+    assert not any(line.startswith("| hela") for line in lines)
     assert "StarDist with stardist 0." in lines
     assert "napari-unet with torch 2, processor A." in lines
     assert any("No result yet" in line for line in section({}))

@@ -56,8 +56,8 @@ PEERS = (
         "monai",
         "MONAI U-Net",
         "residual U-Net, Dice, patches of 96 and the sliding window of its tutorial "
-        "on 2-D segmentation; objects are connected pieces above 0.5, so that cells "
-        "that touch are one",
+        "on 2-D segmentation; objects are connected pieces above 0.5, specks among "
+        "them, and cells that touch are one",
         ("monai==1.6.1", "torch==2.13.0", "scikit-image==0.26.0", _FILES),
     ),
     Peer(

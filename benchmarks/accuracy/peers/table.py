@@ -150,9 +150,9 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
         "the start of its process to the model and all preparation among them, without "
         "weights that learnt something before, and its results are evaluated alike. Of "
         "errors less is better; the best median of a budget is bold. Medians of the "
-        "seeds with the least and the most. Seconds are those of a prediction, from "
-        "pixels to objects or probabilities; those of napari-unet always end with "
-        "probabilities."
+        "seeds with the least and the most, or one seed without these. Seconds are "
+        "those of a prediction, from pixels to objects or probabilities; those of "
+        "napari-unet always end with probabilities."
     )
     yield ""
     if done:
@@ -184,10 +184,17 @@ def _table(done: Mapping[str, Measured]) -> Iterator[str]:
     budgets = " | ".join(f"{m:g} min | steps" for m in MINUTES)
     yield f"| set | score | program | {budgets} | s / megapixel |"
     yield f"|---|---|---|{'--:|--:|' * len(MINUTES)}--:|"
+    missing = []
     for kind, scores in SETS.items():
+        if not any(name.startswith(f"{kind}/") for name in done):
+            missing.append(kind)
+            continue
         for score in scores:
             yield from _rows(kind, score, done)
     yield ""
+    if missing:
+        yield f"Not run yet: {', '.join(missing)}."
+        yield ""
     failed = [one for one in done.values() if not one.scores]
     for one in failed:
         yield f"* `{one.cell}` could not be run: {one.problem}"
