@@ -23,11 +23,10 @@ from napari_unet.engine.training.weight_interpolation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from napari_unet.core.events import Event
     from napari_unet.core.model import Model
-    from napari_unet.core.training.training_set import HeldOut
 
 SETTINGS = Training.quick().replace(
     width=8, depth=2, patch=48, steps=120, minutes=0.0, validation=0.0
@@ -96,9 +95,8 @@ def test_more_images_that_say_the_same_change_it_more(
 ) -> None:
     shares: list[float] = []
 
-    def twice(
-        *given: Any, parts: Sequence[HeldOut], cells: Sequence[Any]
-    ) -> Generator[Event, None, Model]:
+    def twice(*given: Any) -> Generator[Event, None, Model]:
+        *models, parts, cells = given
         for count in (1, 20):
             # each of other images
             many = [
@@ -106,16 +104,11 @@ def test_more_images_that_say_the_same_change_it_more(
                 for _ in range(count)
                 for part in parts
             ]
-            kept = yield from near_start(*given, many, [*cells] * count)
+            kept = yield from near_start(*models, many, [*cells] * count)
             shares.append(kept.card.learnt_share)
         return kept
 
-    monkeypatch.setattr(
-        "napari_unet.engine.objectives.segmentation.near_start",
-        lambda start, model, prepare, parts, cells: twice(
-            start, model, prepare, parts=parts, cells=cells
-        ),
-    )
+    monkeypatch.setattr("napari_unet.engine.objectives.segmentation.near_start", twice)
     # so high that the gain of a training as short as this is not worth it
     monkeypatch.setattr(
         "napari_unet.engine.training.weight_interpolation._PRICE_CELLS", 1.0
@@ -147,6 +140,33 @@ def test_strokes_are_learnt_too(start: Model) -> None:
     )
     assert overlap(found, image, labels) > 0.6
     assert found.card.learnt_share > SHARES[0]
+
+
+def test_cells_judge_only_where_there_is_no_other_class(
+    start: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judges: list[bool] = []
+
+    def noted(*given: Any) -> Generator[Event, None, Model]:
+        judges.append(given[-1] is not None)
+        return (yield from near_start(*given))
+
+    monkeypatch.setattr("napari_unet.engine.objectives.segmentation.near_start", noted)
+    image, labels = discs(size=96)
+    short = SETTINGS.replace(steps=3)
+    trained(image, labels, short, start)
+    # a region on the left, which right cells say nothing of
+    two = (ClassInfo(name="discs"), ClassInfo(name="left", kind="regions"))
+    ground = np.where(np.arange(96) < 48, 2, 1)
+    known = Annotation(np.where(labels > 0, labels + 2, ground).astype(np.int32), two)
+    first: Model | None = None
+    for seed in (0, 1):
+        *_, last = train(
+            [Image(image + seed, "yx")], [known], short, start=first, device="cpu"
+        )
+        assert isinstance(last, TrainingFinished)
+        first = last.model
+    assert judges == [True, False]
 
 
 def test_one_class_may_have_another_name(start: Model) -> None:

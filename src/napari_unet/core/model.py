@@ -154,8 +154,8 @@ class ModelCard(GrownSettings):
             return ""
         return (
             f"Of what it learnt, {self.learnt_share:.0%} was added to {self.parent}, "
-            "which it began with: more makes hardly more of the annotation right, and "
-            "loses more of what that model knew."
+            "which it began with: more gains too little on the annotation for what it "
+            "loses of what that model knew."
         )
 
     @property

@@ -215,7 +215,9 @@ class SegmentationObjective(Objective):
         start = prepared.start
         judged = parts_to_judge(training_set, self.settings.seed)
         if start is not None and can_be_interpolated(start, model):
-            bordered = model.card.cell_classes and shows_borders(training_set)
+            # cells say nothing of which class a pixel has
+            single = [c.kind for c in self.classes] == ["cells"]
+            bordered = single and shows_borders(training_set)
             cells = [cells_of(p, known) for p in judged] if bordered else None
             model = yield from near_start(start, model, network, judged, cells)
         parts = parts_to_see(training_set, self.settings.seed)

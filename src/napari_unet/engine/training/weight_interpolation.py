@@ -95,10 +95,10 @@ def near_start(
     """Return the model with the share of its change that is worth most.
 
     `cells` are the annotated ones of each part, None where none are annotated up to
-    their borders. Worth is the average precision at overlaps of 0.5 to 0.7, less 0.1
-    times the share divided by the number of images or slices that the parts are of;
-    without cells the mean IoU of the classes, and 0.03. A `ValidationTile` comes after
-    each tile.
+    their borders or there are other classes, too. Worth is the average precision at
+    overlaps of 0.5 to 0.7, less 0.1 times the share divided by the number of images or
+    slices that the parts are of; without cells the mean IoU of the classes, and 0.03.
+    A `ValidationTile` comes after each tile.
     """
     kinds = model.card.cell_classes
     if not parts:
