@@ -694,6 +694,30 @@ def test_work_on_the_same_image_is_offered_and_restored(bench: Bench) -> None:
     assert not bench.layer.data.any()
 
 
+def test_classes_of_restored_work_are_told_apart_by_name(bench: Bench) -> None:
+    bench.annotating.classes.rename(1, "nuclei")
+    bench.annotating.classes.add("mitosis")
+    first = bench.paint(5, 5)
+    bench.annotating.brush.set_class(2)
+    second = bench.paint(20, 20)
+    bench.start_anew()
+    (offer,) = bench.annotating.earlier_work.of(bench.id) or ()
+    # another image is annotated here with classes of its own
+    other = bench.add(np.ones((40, 60), np.uint8), "other")
+    bench.annotating.classes.add("mitosis", "regions")
+    bench.annotating.layers.show(other.id).data_setitem(
+        (np.array([5]), np.array([5])), 2
+    )
+    bench.annotating.importer.other_project(bench.id, offer)
+    assert [(c.name, c.kind) for c in bench.store.project.classes] == [
+        ("cells", "cells"),
+        ("mitosis", "regions"),
+        ("nuclei", "cells"),
+        ("mitosis 2", "cells"),
+    ]
+    assert bench.image.class_of == {first: 3, second: 4}
+
+
 def test_an_empty_annotation_is_not_offered(bench: Bench) -> None:
     bench.start_anew()
     assert bench.annotating.earlier_work.of(bench.id) == []

@@ -16,11 +16,12 @@ from napari_unet.session.annotating.imported_masks import (
     Imported,
     from_masks,
 )
-from napari_unet.session.annotating.label_range import label_dtype
+from napari_unet.session.annotating.label_range import label_dtype, values_in
 from napari_unet.session.annotating.object_classes import (
     MaskDetails,
     class_numbers,
     classes_with,
+    joined_classes,
 )
 from napari_unet.session.project.store import ProjectStore
 
@@ -233,23 +234,38 @@ class Importer:
     def other_project(self, image_id: str, offer: FoundProject) -> None:
         """Copy the annotation of an image from another project, with its classes.
 
-        RuntimeError or ValueError if that project is open elsewhere or cannot be read.
+        RuntimeError or ValueError if that project is open elsewhere or cannot be read,
+        or if there would be too many classes.
         """
         other = ProjectStore.open(offer.folder)
         try:
             theirs = other.project.image(offer.image_id)
             file = other.annotation(offer.image_id)
             planes = {(t, z): file.plane(t, z).copy() for t, z in file.places}
-            classes = max(other.project.classes, self._store.project.classes, key=len)
+            others = other.project.classes
         finally:
             other.close()
-        project = self._store.project.replace(classes=classes)
+        project = self._store.project
+        rest = [one.id for one in project.images if one.id != image_id]
+        annotated = any(map(self._images.places, rest))
+        classes, numbers = joined_classes(project.classes, others, annotated=annotated)
+        project = project.replace(classes=classes)
         image = project.image(image_id).replace(finished=theirs.finished, class_of={})
         blank = np.zeros(image.annotation_shape[-2:], np.int32)
         for place in self._images.places(image_id):
             planes.setdefault(place, blank)
+        # those that no list names are of the first class there
+        painted = {
+            id_ for plane in planes.values() for id_ in values_in(plane).tolist()
+        }
+        class_of = {
+            id_: number
+            for id_ in painted
+            if id_ >= FIRST_OBJECT
+            and (number := numbers[theirs.class_of.get(id_, 1)]) > 1
+        }
         what = f"restore the annotation of {theirs.name}"
-        self._write(project, image, planes, theirs.class_of, what, replace=True)
+        self._write(project, image, planes, class_of, what, replace=True)
         self._layers.show(image_id)
 
     def _write(
