@@ -61,6 +61,20 @@ def test_folds_are_trained_shown_and_saved_as_one_model(tmp_path: Path) -> None:
     assert saved.steps == 6
 
 
+def test_a_network_that_learns_to_denoise_beside_is_not_shown(tmp_path: Path) -> None:
+    running, _, cache = begun(train_job(tmp_path / "cells", TINY))
+    while cache.live is None:
+        next(running)
+    course = cache.live
+    noise = train_job(tmp_path / "noise", TINY.with_task("denoise"), annotations=())
+    beside = training_job.run(noise, Context(Task(2, noise), cache))
+    for _ in beside:
+        assert cache.live is course
+    for _ in running:
+        assert cache.live is course
+    assert cache.live is None
+
+
 def test_finished_early_the_networks_that_are_finished_are_saved(
     tmp_path: Path,
 ) -> None:

@@ -153,6 +153,20 @@ def test_a_model_that_makes_images_is_offered_for_that_alone(bench: Bench) -> No
     assert len(bench.worker.jobs(TrainJob)) == 1
 
 
+def test_the_model_of_cells_that_was_used_last_is_not_forgotten(
+    bench: Bench,
+) -> None:
+    path = bench.store.run_folder / "cells.safetensors"
+    save_model(cropping_model(2), path)
+    bench.models.refresh()
+    bench.models.select(path)
+    bench.models.note_use()
+    bench.viewer.add_image(pixels(40, 40), name="a")
+    bench.control.denoise(1)
+    bench.learnt()
+    assert bench.models.used_last == path
+
+
 def test_channels_become_layers(bench: Bench) -> None:
     image = bench.add(pixels(2, 40, 40), axes="cyx")
     assert image.channels == 2

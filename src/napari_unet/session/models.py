@@ -101,8 +101,9 @@ class ModelList:
 
     @property
     def used_last(self) -> Path | None:
-        """File of the model that was used last; it may have been deleted."""
-        return next(iter(self._used()), None)
+        """File of the model of cells that was used last; it may have been deleted."""
+        makers = {entry.path for entry in self.makers}
+        return next((path for path in self._used() if path not in makers), None)
 
     def refresh(self) -> None:
         """Read the folders again; unchanged files are cached."""

@@ -53,7 +53,9 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
     course = Course(data.pairs, job.settings, options)
     for _ in course.prepare():
         yield None
-    context.cache.live = course
+    if job.annotations:
+        # a denoiser, which has none, may be learnt beside it, and is not shown
+        context.cache.live = course
     try:
         with closing(course.events()) as events:
             _take_in(context.task, course, data)
@@ -75,7 +77,8 @@ def run(job: TrainJob, context: Context) -> Iterator[Event | None]:
                     yield event
                 _take_in(context.task, course, data)
     finally:
-        context.cache.live = None
+        if context.cache.live is course:
+            context.cache.live = None
 
 
 def _keep(finished: TrainingFinished, model: Path) -> str | None:
