@@ -97,6 +97,19 @@ def test_train_waits_for_the_plan_and_learns_as_planned(bench: Bench) -> None:
     assert bench.plan.settings == Training.automatic(minutes=60.0)
 
 
+def test_a_training_whose_image_is_left_out_while_it_is_planned_does_not_begin(
+    bench: Bench,
+) -> None:
+    bench.automatic()
+    bench.control.start()
+    (handle,) = bench.worker.running(PlanJob)
+    bench.images.set_use_for_training(bench.image.id, False)
+    bench.do(handle)
+    assert bench.control.state == "idle"
+    assert "tick" in bench.messages[-1].lower()
+    assert bench.control.can_start == (False, bench.messages[-1])
+
+
 def test_a_plan_that_was_looked_at_is_used_unless_something_was_painted(
     bench: Bench,
 ) -> None:

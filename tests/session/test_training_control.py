@@ -18,6 +18,7 @@ from napari_unet.io.model_file import save_model
 from napari_unet.session import throttle
 from napari_unet.session.annotating.classes import record_classes
 from napari_unet.session.training.run_record import RunRecord
+from napari_unet.session.training.runs import RunList
 from napari_unet.session.worker.client import WORKER_ENDED
 from session_bench import SessionBench
 from waiting import DEADLINE
@@ -105,7 +106,7 @@ def stack(tmp_path: Path, pump: Pump) -> Iterator[Bench]:
 def saved_as(handle: Handle, problem: str | None = None) -> events.ModelSaved:
     """Write a model as the worker would at the end."""
     table = u_shape(ndim=2, channels=1, classes=2, width=2, depth=1)
-    card = ModelCard(architecture=table, classes=(), training=TINY)
+    card = ModelCard(architecture=table, classes=(), training=TINY, steps=30)
     save_model(Model(card, {"w": np.zeros(1, np.float32)}), handle.job.output)
     return events.ModelSaved(handle.job.output, card, 30, 1.0, problem)
 
@@ -444,6 +445,60 @@ def test_an_error_of_a_running_training_leaves_its_checkpoint(
     with open(handle.job.checkpoint) as file:
         assert file.read() == "learnt"
     assert bench.start().job.resume
+
+
+def test_a_project_that_cannot_be_saved_is_told_and_nothing_begins(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError("project.json: cannot be written, the disk is full.")
+
+    bench.paint_both()
+    monkeypatch.setattr(bench.store, "flush", full)
+    bench.control.start()
+    bench.pump.until(lambda: bench.messages)
+    assert bench.messages == [
+        ("error", "project.json: cannot be written, the disk is full.")
+    ]
+    assert bench.control.state == "idle"
+    assert not bench.worker.handles
+
+
+def start_from_a_run(bench: Bench) -> Path:
+    """Have the next training start from the model of one that ended."""
+    bench.paint_both()
+    handle = bench.start()
+    bench.worker.emit(handle, saved_as(handle))
+    bench.worker.end(handle)
+    bench.control.plan.set(start=handle.job.output)
+    return Path(handle.job.output)
+
+
+def test_an_interrupted_run_goes_on_from_a_start_that_was_renamed(
+    bench: Bench,
+) -> None:
+    before = start_from_a_run(bench)
+    assert interrupted(bench).job.start == str(before)
+    runs = RunList(bench.store)
+    runs.changed.connect(bench.control.on_runs_renamed)
+    runs.refresh()
+    (run,) = runs.entries
+    renamed = runs.rename(run, "figure 2")
+    again = bench.start().job
+    assert (again.resume, again.start) == (True, str(renamed))
+
+
+def test_an_interrupted_run_goes_on_without_a_start_that_was_deleted(
+    bench: Bench,
+) -> None:
+    before = start_from_a_run(bench)
+    interrupted(bench)
+    before.unlink()
+    again = bench.start().job
+    assert (again.resume, again.start) == (True, None)
+    ((level, told),) = bench.messages
+    assert level == "warning"
+    assert told.startswith(f"{before.name}, which this training started from, is gone")
 
 
 def test_a_damaged_record_of_a_run_is_told(bench: Bench) -> None:

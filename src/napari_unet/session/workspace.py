@@ -303,6 +303,7 @@ class Workspace:
         forward_signal(self.store.opening_notes, self.message, "warning")
         forward_signal(self.guide.skipped, self.guide_skipped)
         self.training.finished.connect(self._on_trained)
+        self.runs.changed.connect(self.training.on_runs_renamed)
         self.training.preview.changed.connect(self._on_preview)
         self.annotating.earlier_work.found.connect(self._begin_annotation)
         self.orphans.back.connect(self.prediction.show_again)

@@ -83,7 +83,14 @@ class ActiveRun:
         ValueError or KeyError if an image was closed or removed, or its annotation, in
         the meantime; OSError if the record cannot be written.
         """
-        record = self.record
+        record, start = self.record, self.record.start_file(folder)
+        if self.resumed and start is not None and not start.exists():
+            self._message.emit(
+                "warning",
+                f"{start.name}, which this training started from, is gone: it goes on "
+                "from its checkpoint, and is not compared with that model.",
+            )
+            start = None
         kind: type[TrainJob] = TrainJob
         more: dict[str, Any] = {}
         if record.far is not None:
@@ -95,7 +102,7 @@ class ActiveRun:
             settings=record.settings,
             output=str(record.output(folder)),
             checkpoint=str(record.checkpoint(folder)),
-            start=record.start,
+            start=None if start is None else str(start),
             resume=self.resumed,
             device=device,
             **more,

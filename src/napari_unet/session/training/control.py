@@ -82,6 +82,11 @@ class TrainingControl:
         problem = self.plan.problem(self.plan.repeated)
         return not problem, problem
 
+    def on_runs_renamed(self) -> None:
+        """Read what an interrupted run started from again."""
+        if self.state == "idle":
+            self.plan.read_unfinished()
+
     def forget_interrupted(self) -> None:
         """Do not go on with the interrupted run; the next one is new."""
         if self.plan.unfinished is not None:
@@ -188,7 +193,11 @@ class TrainingControl:
     def _on_planned(self) -> None:
         if self._waits_for_plan and not self.automatic.planning:
             self._waits_for_plan = False
-            self._begin(None)
+            # while it was planned, images may have been left out
+            if problem := self.plan.problem(None):
+                self._give_up(problem)
+            else:
+                self._begin(None)
         self._on_changed()
 
     def _on_not_planned(self, why: str) -> None:
@@ -200,10 +209,10 @@ class TrainingControl:
         """Hand the run to the worker, once all pixels are where it can read them."""
         if run is not self.run or self.state != "starting" or self._closed:
             return
-        self._store.flush()
-        folder, device = self._store.run_folder, self._session.preferences.device
+        device = self._session.preferences.device
         try:
-            handle = run.submit(folder, device)
+            self._store.flush()
+            handle = run.submit(self._store.run_folder, device)
         except KeyError:
             self._give_up("An image to train on was removed from the project.")
             return

@@ -44,7 +44,9 @@ class RunRecord(Settings):
 
     name: FileName = Field(description="Of the model, without suffix.")
     settings: Training
-    start: str | None = Field(None, description="Model file it started from.")
+    start: str | None = Field(
+        None, description="Model file it started from: its name, if it is a run's."
+    )
     images: tuple[str, ...] = Field(description="Ids in the project.")
     places: tuple[tuple[tuple[_Index, _Index | None], ...], ...] = Field(
         description="Planes or volumes of each image that it began with."
@@ -103,6 +105,10 @@ class RunRecord(Settings):
         if other is not None and other.name != self.name:
             (folder / _FILE).replace(folder / f"{other.name}{_ASIDE}")
         write_text(folder / _FILE, self.model_dump_json(indent=1), private=True)
+
+    def start_file(self, folder: Path) -> Path | None:
+        """Return the model that it started from, in the folder of the runs or not."""
+        return None if self.start is None else folder / self.start
 
     def remove(self, folder: Path) -> None:
         """Delete the record: the run has ended, or is not to be resumed."""

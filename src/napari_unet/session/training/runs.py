@@ -19,6 +19,7 @@ from napari_unet.io.model_file import SUFFIX, models_in, read_card
 from napari_unet.io.names import is_portable
 from napari_unet.io.run_folder import copy_run
 from napari_unet.io.trained_run import read_run, run_folder_of, write_record
+from napari_unet.session.training.run_record import RunRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -117,8 +118,14 @@ class RunList:
             self.entries = tuple(found)
             self.changed.emit()
 
-    def rename(self, run: Run, name: str) -> None:
-        """Give a run, its model and where the project names it another name."""
+    def rename(self, run: Run, name: str) -> Path:
+        """Give a run, its model and where the project names it another name.
+
+        Returns
+        -------
+        Path
+            The file of the model, from now on.
+        """
         if not (name.strip() and is_portable(f"{name}{SUFFIX}")):
             raise ValueError(
                 f"{name!r} is no name of a file on every system: leave out / \\ : * ? "
@@ -137,6 +144,7 @@ class RunList:
             write_record(run_folder_of(path), run.record.replace(model=path.name))
         self._name_instead(run.path, path)
         self.refresh()
+        return path
 
     def delete(self, run: Run) -> None:
         """Delete the model and the folder of its run."""
@@ -194,6 +202,10 @@ class RunList:
                 return text
             return None if other is None else str(other)
 
+        record = RunRecord.read(store.run_folder)
+        if record is not None and record.start_file(store.run_folder) == path and other:
+            # an interrupted run goes on from it
+            record.replace(start=other.name).write(store.run_folder)
         models = tuple(m for m in map(named, project.models) if m is not None)
         start = project.start and named(project.start)
         store.update(project.replace(models=models, start=start))

@@ -219,12 +219,15 @@ class TrainingPlan:
         chosen = self._training_data.chosen()
         project = self._store.project
         title = chosen[0].name if len(chosen) == 1 else project.name
-        settings = self._begun()
-        ndim = settings.ndim
+        settings, folder = self._begun(), self._store.run_folder
+        ndim, path = settings.ndim, self._start_path()
+        start = None
+        if path is not None:
+            start = path.name if path.parent == folder else str(path)
         return RunRecord(
-            name=name_for_run(title, datetime.now(), self._store.run_folder),
+            name=name_for_run(title, datetime.now(), folder),
             settings=settings,
-            start=self._start_file(),
+            start=start,
             images=tuple(image.id for image in chosen),
             places=tuple(self._training_data.places(image, ndim) for image in chosen),
             classes=len(project.classes),
