@@ -121,8 +121,13 @@ def test_a_run_is_renamed_noted_copied_and_deleted(
     assert read_run(folder / "wide.run").notes == "for figure 2"
     workspace.models.select(folder / "wide.safetensors")
     workspace.models.note_use()
+    changed = workspace.prediction.segmentation.replace(threshold=0.35)
+    workspace.prediction.set_segmentation(changed)
     panel.rename_to(panel.chosen[0], "figure 2")
     assert names(panel) == ["small", "figure 2", "other"]
+    # it stays in use, with its settings
+    assert workspace.models.selected == folder / "figure 2.safetensors"
+    assert workspace.prediction.segmentation == changed
     assert (folder / "figure 2.safetensors").read_bytes() == before
     assert not (folder / "wide.run").exists()
     assert read_run(folder / "figure 2.run").model == "figure 2.safetensors"

@@ -19,6 +19,7 @@ from napari_unet.core.events import (
 from napari_unet.core.jobs import (
     ExportJob,
     LoadModelJob,
+    MeasureJob,
     PointsJob,
     PredictFolderJob,
     PredictJob,
@@ -472,6 +473,38 @@ def test_a_model_written_anew_takes_over_its_layers(bench: Bench) -> None:
     assert one.probabilities != two.probabilities
 
 
+def test_a_renamed_model_keeps_its_results_and_settings(bench: Bench) -> None:
+    add_stack(bench)
+    predicted(bench, "slice")
+    bench.control.set_segmentation(Segmentation(threshold=0.35))
+    (results,) = bench.control.results.values()
+    before = bench.models.entry
+    assert before is not None
+    path = before.path.rename(before.path.with_name("figure 2.safetensors"))
+    bench.control.use_instead(before, path)
+    assert bench.models.selected == path
+    assert bench.control.segmentation == Segmentation(threshold=0.35)
+    at(bench, 2)
+    predicted(bench, "slice")
+    assert list(bench.control.results.values()) == [results]
+    assert len(results.made) == 2
+
+
+def test_tables_are_made_of_an_image_that_was_opened_again(bench: Bench) -> None:
+    layer = add_stack(bench)
+    predicted(bench)
+    bench.control.tables.watch()
+    bench.worker.find_all_cells()
+    (first,) = bench.worker.jobs(MeasureJob)
+    bench.worker.end(bench.worker.running(MeasureJob)[0])
+    # other pixels, in another array
+    layer.data = layer.data + 1
+    bench.control.tick()
+    (second,) = bench.worker.running(MeasureJob)
+    assert second.job.image.channels != first.image.channels
+    assert (second.job.image.open().data == 2).all()
+
+
 def test_without_a_model_or_an_image_it_says_what_to_do(bench: Bench) -> None:
     assert not bench.control.predict("slice")
     add_stack(bench)
@@ -610,6 +643,24 @@ def test_an_image_that_fails_does_not_keep_the_others_from_being_done(
     bench.worker.predict(handle)
     bench.worker.end(handle)
     assert not bench.control.running
+
+
+def test_an_image_that_leaves_while_it_waits_is_told_in_a_sentence(
+    bench: Bench,
+) -> None:
+    add_stack(bench, "one")
+    two = add_stack(bench, "two")
+    two.data[:] = 3
+    last = bench.images.id_of(two)
+    assert last is not None
+    bench.control.predict("images")
+    (handle,) = bench.worker.running(PredictJob)
+    waiting = {image.id for image in bench.store.project.images}
+    waiting -= {id_ for id_ in waiting if id_ in bench.control.results}
+    bench.images.remove(*waiting)
+    bench.worker.predict(handle)
+    bench.worker.end(handle)
+    assert bench.told == [("error", "The image was removed from the project.")]
 
 
 def test_what_was_done_before_a_cancel_is_kept_and_gets_cells(bench: Bench) -> None:

@@ -86,6 +86,24 @@ def test_one_press_chooses_a_model_and_predicts(bench: Bench) -> None:
     assert bench.store.project.models == ()
 
 
+def test_no_image_is_predicted_in_place_of_the_one_that_was_asked_for(
+    bench: Bench,
+) -> None:
+    first = bench.add(np.ones((8, 10), np.uint8), "nuclei")
+    bench.images.set_current(first.id)
+    assert bench.control.predict("slice")
+    bench.images.set_current(bench.add(np.ones((8, 10), np.uint8), "cells").id)
+    bench.answer(NUCLEI, PHASE)
+    assert not bench.worker.jobs(PredictJob)
+    assert not bench.worker.running(ChooseStarterJob)
+    ((level, told),) = bench.told
+    assert level == "warning"
+    assert told.startswith("nuclei was not predicted, as another image came into view")
+    bench.images.set_current(first.id)
+    assert bench.control.predict("slice")
+    assert len(bench.worker.jobs(PredictJob)) == 1
+
+
 def test_each_image_has_its_own_choice_and_is_tried_once(bench: Bench) -> None:
     first = bench.add(np.ones((8, 10), np.uint8))
     bench.control.warm_up()

@@ -52,6 +52,13 @@ class ProjectClass(ClassInfo):
     colour: str = Field(PALETTE[0], pattern="^#[0-9a-f]{6}$", description="As #rrggbb.")
 
 
+class RemovedError(KeyError):
+    """The project has no image of this id any more."""
+
+    def __str__(self) -> str:
+        return "The image was removed from the project."
+
+
 class ImageSource(Settings):
     """Where the pixels of one layer came from."""
 
@@ -177,11 +184,11 @@ class Project(Settings):
         return tuple(image.id for image in self.images)
 
     def image(self, id_: str) -> ProjectImage:
-        """Return an image by its id; KeyError if there is none."""
+        """Return an image by its id; RemovedError, a KeyError, if there is none."""
         for image in self.images:
             if image.id == id_:
                 return image
-        raise KeyError(id_)
+        raise RemovedError(id_)
 
     def with_image(self, changed: ProjectImage) -> Project:
         """Return a copy with one image changed, or added at the end."""

@@ -182,9 +182,12 @@ class RunsPanel(QWidget):
         """Give a run another name."""
         with report_errors(self._workspace):
             if name != run.name:
-                self._runs.rename(self._now(run), name)
-                self._mark({run.path.with_name(f"{name}{SUFFIX}")})
-            self._workspace.models.refresh()
+                models, path = self._workspace.models, run.path
+                before = next((e for e in models.entries if e.path == path), None)
+                path = self._runs.rename(self._now(run), name)
+                if before is not None:
+                    self._workspace.prediction.use_instead(before, path)
+                self._mark({path})
 
     def _on_export(self) -> None:
         export = partial(self.export_to, self.chosen[0])

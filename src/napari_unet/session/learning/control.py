@@ -313,21 +313,15 @@ class CorrectionLearning:
 
     def _adopt(self, path: Path) -> None:
         """Use the model that has learnt, with the present settings and results."""
-        before, settings = self._models.entry, self._prediction.segmentation
-        self._in_use = path
+        before, self._in_use = self._models.entry, path
+        if before is None:
+            return
         try:
-            self._models.select(path)
+            self._prediction.use_instead(before, path)
         except ValueError as error:
             self.message.emit("error", str(error))
             return
-        self._models.refresh()
-        now = self._models.entry
-        if before is not None and now is not None:
-            self._prediction.pass_on(before, now)
-            self._ready |= {
-                (now.path, id_) for p, id_ in self._ready if p == before.path
-            }
-        self._prediction.set_segmentation(settings)
+        self._ready |= {(path, id_) for p, id_ in self._ready if p == before.path}
         self.renewal.look()
 
     def _on_ended(self, _cancelled: bool) -> None:

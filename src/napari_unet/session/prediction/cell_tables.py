@@ -53,6 +53,16 @@ class CellTables(CellFollower):
         """Stop updating the tables, unless another window shows them."""
         self._watchers -= 1
 
+    def measure_again(self, image_id: str) -> None:
+        """Measure an image once more: its pixels have changed."""
+        self._asked.pop(image_id, None)
+        self.go_on()
+
+    @property
+    def watched(self) -> bool:
+        """Whether any window shows a table."""
+        return self._watchers > 0
+
     @property
     def measuring(self) -> bool:
         """Whether a table is being made."""
@@ -132,7 +142,7 @@ class CellTables(CellFollower):
         return names
 
     def _is_wanted(self, image_id: str) -> bool:
-        return self._watchers > 0 and self._results[image_id].pixels is not None
+        return self.watched and self._results[image_id].pixels is not None
 
     def _job(self, results: ResultLayers) -> MeasureJob:
         if results.pixels is None:

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from napari_unet.core.images.array_reference import (
         AnnotationReference,
         ArrayReference,
+        ImageReference,
     )
     from napari_unet.core.settings import Segmentation
+    from napari_unet.io.project_record import ProjectImage
     from napari_unet.session.models import ModelEntry, ModelList
     from napari_unet.session.prediction.results import ResultLayers
     from napari_unet.session.prediction.targets import Extent, Target
@@ -82,6 +84,7 @@ class PredictionControl:
             session, self.model_results, self.segmenter, self.place
         )
         self._warm: Path | None = None
+        self._sharing: set[str] = set()  # images whose pixels are copied once more
         self._warned: set[str] = set()
         self._unsaved = Debounce(_SETTLED_S)
         self._viewer.dims.events.current_step.connect(self._on_scrolled)
@@ -143,8 +146,8 @@ class PredictionControl:
             if self.running:
                 raise ValueError("A prediction is running: cancel it first.")
             if self._models.automatic and self._models.entry is None:
-                image, again = self.targets.image_in_view(), self.predict
-                then = partial(again, extent, **options)
+                image = self.targets.image_in_view()
+                then = partial(self._predict_with_starter, image, extent, options)
                 self.starter_choice.find(image.id, then)
                 return True
             model, targets = self._models.entry, self.targets.find(extent)
@@ -172,10 +175,35 @@ class PredictionControl:
         model = self._models.entry
         return None if model is None else self._run.renew(model, results, target)
 
-    def pass_on(self, before: ModelEntry, now: ModelEntry) -> None:
-        """Make the results of a model those of the model that has learnt from it."""
+    def _predict_with_starter(
+        self, image: ProjectImage, extent: Extent, options: dict[str, Any]
+    ) -> None:
+        """Predict with the starter that was chosen for an image, if it is in view."""
+        current = self._images.current
+        if extent != "images" and (current is None or current.id != image.id):
+            self.message.emit(
+                "warning",
+                f"{image.name} was not predicted, as another image came into view "
+                "while models were tried: go back to it and predict again.",
+            )
+            return
+        self.predict(extent, **options)
+
+    def use_instead(self, before: ModelEntry, path: Path) -> None:
+        """Give the results of a model to another file: it was renamed, or has learnt.
+
+        If the model is in use, so is the file from now on, with the present settings.
+        A ValueError says that the file is no model.
+        """
+        settings, in_use = self.segmentation, before is self._models.entry
+        if in_use:
+            self._models.select(path)
+        self._models.refresh()
+        now = next(entry for entry in self._models.entries if entry.path == path)
         self.model_results.pass_on(before, now)
         self._run.pass_on(before, now)
+        if in_use:
+            self.set_segmentation(settings)
 
     def predict_folder(
         self,
@@ -298,6 +326,7 @@ class PredictionControl:
             results.show_next()
             results.visibility.update()
             results.flush_refresh()
+        self._follow_pixels()
         self.segmenter.go_on()
         if self._unsaved.take():
             self._save_segmentation()
@@ -332,6 +361,36 @@ class PredictionControl:
             self.set_segmentation(card.segmentation)
         self._warm = None
         self.changed.emit()
+
+    def _follow_pixels(self) -> None:
+        """Share pixels anew where an image was opened again, or has others now."""
+        if not (self.tables.watched or self.segmentation.edge_smoothing):
+            return  # nothing looks at them
+        for image_id, results in self.results.items():
+            known = results.pixels
+            if known is None or image_id in self._sharing:
+                continue
+            if not self._images.layers(image_id):
+                continue
+            try:
+                now = self._images.reference(image_id)
+                if now.channels != known.channels:
+                    self._sharing.add(image_id)
+                    times = sorted({t for t, _ in results.cells.predicted})
+                    self._images.share_frames(image_id, times).then(
+                        partial(self._use_pixels, results, now),
+                        partial(self.message.emit, "error"),
+                    )
+            except OSError as error:
+                self._sharing.add(image_id)  # or each tick would say it
+                self.message.emit("error", str(error))
+
+    def _use_pixels(self, results: ResultLayers, now: ImageReference) -> None:
+        self._sharing.discard(results.image.id)
+        results.pixels = now
+        self.tables.measure_again(results.image.id)
+        if self.segmentation.edge_smoothing:
+            self.segmenter.find_again()
 
     def _on_folder(self) -> None:
         folder = self.folder
