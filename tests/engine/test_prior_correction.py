@@ -13,6 +13,7 @@ from napari_unet.core.events import PredictionFinished, TrainingFinished
 from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.metrics import object_scores
+from napari_unet.core.network.catalogue import NETWORKS
 from napari_unet.core.settings import BorderWeights, Prediction
 from napari_unet.core.training.training_set import (
     Example,
@@ -189,3 +190,23 @@ def test_from_strokes_touching_nuclei_are_told_apart(of_strokes: Model) -> None:
         truth.append(np.asarray(own.data))
     (score,) = object_scores(found, truth, (0.5,))
     assert score.average_precision > 0.78
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_learns_from_strokes(name: str) -> None:
+    ndim = 2 if NETWORKS[name].refusal(2) == "" else 3
+    rng = np.random.default_rng(0)
+    shape = (48, 240, 240)[-ndim:] if ndim == 2 else (32, 64, 64)
+    labels = np.zeros(shape, np.int32)
+    labels[..., 20:24, 10:40], labels[..., 40:44, 10:40] = 1, 2
+    settings = Training.quick(ndim).replace(steps=1, minutes=0, width=2)
+    settings = settings.with_network(name)
+    *_, last = train(
+        [rng.normal(size=shape).astype(np.float32)],
+        [labels],
+        settings,
+        kind="annotation",
+        device="cpu",
+    )
+    assert isinstance(last, TrainingFinished)
+    assert last.model.card.steps == 1

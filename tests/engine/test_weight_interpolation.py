@@ -10,8 +10,10 @@ from tests.engine.test_training import discs
 
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
 from napari_unet.core.events import PredictionFinished, TrainingFinished
-from napari_unet.core.images.image import Image
+from napari_unet.core.images.image import Field, Image
 from napari_unet.core.metrics.pixels import iou
+from napari_unet.core.settings import BorderWeights
+from napari_unet.core.training.training_set import HeldOut, TrainingSet, make_example
 from napari_unet.core.training.training_settings import Training
 from napari_unet.engine.inference.overlap_tile import predict
 from napari_unet.engine.network.network import prepare
@@ -20,6 +22,7 @@ from napari_unet.engine.training.weight_interpolation import (
     SHARES,
     interpolated,
     near_start,
+    parts_to_judge,
 )
 
 if TYPE_CHECKING:
@@ -184,6 +187,41 @@ def test_going_on_with_the_same_images_forgets_nothing(start: Model) -> None:
     later = replace(start, card=start.card.replace(parent="nuclei"))
     found = trained(image, labels, SETTINGS.replace(steps=3), later)
     assert found.card.learnt_share < 1
+
+
+def test_parts_are_around_cells_if_there_are_any() -> None:
+    labels = np.ones((2000, 600), np.int32)
+    labels[1000:1010, 300:310] = 2
+    image = Image(np.zeros(labels.shape, np.uint8), "yx")
+    field = Field(image, 0, 0)
+    one = make_example(field, Annotation(labels), BorderWeights())
+    parts = parts_to_judge(TrainingSet((one,), (), ""), seed=0)
+    assert parts
+    for part in parts:
+        assert (one.classes[part.box] == 1).any()
+
+
+def test_where_nothing_can_be_judged_all_is_kept(start: Model) -> None:
+    image, labels = discs(size=96)
+    field = Field(Image(image, "yx"), 0, 0)
+    blank = Annotation(np.ones(labels.shape, np.int32))
+    part = HeldOut(
+        make_example(field, blank, BorderWeights()), (slice(0, 96), slice(0, 96))
+    )
+    judging = near_start(
+        start,
+        trained(image, labels, SETTINGS.replace(steps=3)),
+        lambda model: prepare(model, "cpu"),
+        [part],
+        [np.zeros(labels.shape, np.int32)],
+    )
+    found: list[Model] = []
+
+    def keeping() -> Generator[Event, None, None]:
+        found.append((yield from judging))
+
+    assert list(keeping())
+    assert found[0].card.learnt_share == 1
 
 
 def test_further_channels_are_learnt_without_bounds(start: Model) -> None:

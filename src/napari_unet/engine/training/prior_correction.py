@@ -102,13 +102,14 @@ def _borders(classes: NDArray[np.uint8]) -> tuple[int, int]:
     for axis in range(classes.ndim):
         along = np.moveaxis(classes, axis, 0)
         low, high = along[:-1], along[1:]
-        ends = (low != high) & (_shown(low) | _shown(high))
+        ends = (low != high) & (foreground(low) | foreground(high))
         every += int(np.count_nonzero(ends))
         known += int(np.count_nonzero(ends & (low != IGNORED) & (high != IGNORED)))
     return known, every
 
 
-def _shown(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def foreground(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return where a class other than background is annotated."""
     shown: NDArray[np.bool_] = (classes > 0) & (classes != IGNORED)
     return shown
 
@@ -147,8 +148,10 @@ def fit(
     seen = yield from _predicted(network, parts)
     change = _correction(seen, parts, learnt)
     change *= _kept((yield from _predicted(network, annotated)), annotated, change)
-    bias = np.asarray(model.weights["score.bias"], np.float32) + change
-    model = replace(model, weights={**model.weights, "score.bias": bias})
+    # FCN-8s adds scores of several layers, of which one is enough
+    name = next(n for n in ("score.bias", "score.0.bias") if n in model.weights)
+    bias = np.asarray(model.weights[name], np.float32) + change
+    model = replace(model, weights={**model.weights, name: bias})
     kinds = model.card.cell_classes
     sizes = cell_sizes(annotations)
     if not (len(sizes) and kinds):

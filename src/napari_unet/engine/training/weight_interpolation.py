@@ -17,7 +17,7 @@ from napari_unet.core.cells.segmentation_tuning import OVERLAPS
 from napari_unet.core.geometry.boxes import shape_of
 from napari_unet.core.metrics.objects import average_precision
 from napari_unet.core.training.training_set import HeldOut
-from napari_unet.engine.training.prior_correction import PARTS, SIDES
+from napari_unet.engine.training.prior_correction import PARTS, SIDES, foreground
 from napari_unet.engine.training.validation import predict_parts
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_unet.core.events import Event
+    from napari_unet.core.geometry.boxes import Box
     from napari_unet.core.model import Model
     from napari_unet.core.training.training_set import TrainingSet
     from napari_unet.engine.network.network import Network
@@ -66,7 +67,10 @@ def interpolated(start: Model, model: Model, share: float) -> Model:
 
 
 def parts_to_judge(learnt: TrainingSet, seed: int) -> list[HeldOut]:
-    """Choose parts of the training images around annotated pixels."""
+    """Choose parts of the training images around annotated pixels.
+
+    Parts of background alone are replaced by others around foreground, if there is any.
+    """
     examples = [e for e in learnt.examples if (e.classes != IGNORED).any()]
     if not examples:
         return []
@@ -74,15 +78,23 @@ def parts_to_judge(learnt: TrainingSet, seed: int) -> list[HeldOut]:
     ndim = examples[0].field.ndim
     parts: dict[tuple[int, ...], HeldOut] = {}
     for number in np.resize(rng.permutation(len(examples)), PARTS[ndim]).tolist():
-        shape = examples[number].field.shape
-        known = np.flatnonzero(examples[number].classes != IGNORED)
-        middle = np.unravel_index(known[rng.integers(len(known))], shape)
-        box = []
-        for at, n, side in zip(map(int, middle), shape, SIDES[ndim], strict=True):
-            first = min(max(at - side // 2, 0), max(n - side, 0))
-            box.append(slice(first, min(first + side, n)))
-        parts[number, *(s.start for s in box)] = HeldOut(examples[number], tuple(box))
+        classes = examples[number].classes
+        box, shown = _box(classes != IGNORED, rng), foreground(classes)
+        if shown.any() and not shown[box].any():
+            box = _box(shown, rng)
+        parts[number, *(s.start for s in box)] = HeldOut(examples[number], box)
     return list(parts.values())
+
+
+def _box(of: NDArray[np.bool_], rng: np.random.Generator) -> Box:
+    """Return the box of a part around a random pixel of some."""
+    known = np.flatnonzero(of)
+    middle = np.unravel_index(known[rng.integers(len(known))], of.shape)
+    box = []
+    for at, n, side in zip(map(int, middle), of.shape, SIDES[of.ndim], strict=True):
+        first = min(max(at - side // 2, 0), max(n - side, 0))
+        box.append(slice(first, min(first + side, n)))
+    return tuple(box)
 
 
 def near_start(
@@ -98,7 +110,8 @@ def near_start(
     their borders or there are other classes, too. Worth is the average precision at
     overlaps of 0.5 to 0.7, less 0.1 times the share divided by the number of images or
     slices that the parts are of; without cells the mean IoU of the classes, and 0.03.
-    A `ValidationTile` comes after each tile.
+    All is kept if no part has a cell that any share finds. A `ValidationTile` comes
+    after each tile.
     """
     kinds = model.card.cell_classes
     if not parts:
@@ -107,21 +120,22 @@ def near_start(
     price /= len({id(part.example) for part in parts})
     annotated = cells or [np.zeros(shape_of(p.box), np.int32) for p in parts]
 
-    def worth(tried: Model, share: float) -> Generator[Event, None, float]:
+    def figure(tried: Model) -> Generator[Event, None, float]:
         judged, score = yield from predict_parts(prepare(tried), parts, annotated)
         if cells is None:
-            return float(score.iou) - price * share
+            return float(score.iou)
         settings = tried.card.segmentation
         # what is held out there was not learnt
         true = [p.known * p.true(settings.usual_size) for p in judged]
         found = [part.found(settings, kinds) for part in judged]
-        return float(average_precision(found, true, _RIGHT).mean()) - price * share
+        return float(average_precision(found, true, _RIGHT).mean())
 
-    best, most = model, -np.inf
+    best, most, judged = model, -np.inf, False
     for share in SHARES:
         tried = interpolated(start, model, share)
-        value = yield from worth(tried, share)
-        if value > most:
+        found = yield from figure(tried)
+        judged |= found > 0
+        if found - price * share > most:
             card = tried.card.replace(learnt_share=share)
-            best, most = replace(tried, card=card), value
-    return best
+            best, most = replace(tried, card=card), found - price * share
+    return best if judged else model
