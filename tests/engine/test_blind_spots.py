@@ -61,6 +61,18 @@ def inside(image: torch.Tensor) -> torch.Tensor:
     return image[..., HALO:-HALO, HALO:-HALO]
 
 
+@pytest.mark.parametrize("line", ["x", "y"])
+def test_the_hidden_line_lies_along_the_noise_in_every_patch(line: str) -> None:
+    # alike along the line
+    values = unique(90).reshape((90, 1) if line == "x" else (1, 90))
+    data = np.broadcast_to(values, (90, 90)).copy()
+    for step in range(5):
+        batch = sampler(data, line=line).draw(step, 3)
+        for image in batch.target:  # type: ignore[attr-defined]
+            along = image[0] if line == "x" else image[0].T
+            assert (along == along[:, :1]).all()
+
+
 @pytest.mark.parametrize("step", range(5))
 def test_a_patch_is_a_part_of_the_image_mirrored_and_turned(step: int) -> None:
     data = unique(90, 80)

@@ -40,6 +40,8 @@ class BlindSpotSampler(ImageSampler):
         self, *examples: Any, line: Literal["none", "x", "y"], **rest: Any
     ) -> None:
         self._line = line
+        # else the noise of a turned patch would lie across the hidden line
+        self._turns = line == "none"
         super().__init__(*examples, **rest)
 
     def draw(self, step: int, size: int) -> ImageBatch:

@@ -36,12 +36,14 @@ class ImageSampler(Sampler):
     """
 
     _batch = ImageBatch
+    # whether y and x may change places
+    _turns = True
 
     def _deformation(self, example: Example, rng: np.random.Generator) -> Deformation:
         ndim = example.field.ndim
         matrix = np.eye(ndim)
         if self._augmentation.mirror:
-            if rng.random() < 0.5:
+            if rng.random() < 0.5 and self._turns:
                 matrix[-2:, -2:] = [[0, 1], [1, 0]]
             matrix = matrix @ np.diag(rng.choice([-1.0, 1.0], size=ndim))
         return Deformation(matrix, np.zeros((ndim, *(3,) * ndim)))
