@@ -192,3 +192,17 @@ def test_borders_follow_edges_where_that_makes_them_better() -> None:
     away = half(30, 33, 12)
     away[1].example.classes[:40] = np.arange(64) >= 33
     assert edges(beside, away) == 0
+
+
+def test_volumes_are_judged_as_wholes() -> None:
+    """A cell that is two cells on top of each other in truth is wrong in each slice."""
+    plane = grid(5, 5)
+    volume = np.concatenate([np.stack([plane] * 4), np.stack([plane + 25] * 4)])
+    volume[:, plane == 0] = 0
+    foreground = np.where(volume > 0, 0.9, 0.05).astype(np.float32)
+    # between the upper and the lower ones it is a little less sure
+    foreground[3:5][:, plane > 0] = 0.55
+    known = np.ones(volume.shape, bool)
+    part = Judged(np.stack([1 - foreground, foreground]), volume, known, (1.0,) * 3)
+    chosen = last([part], Segmentation(min_size=5, min_distance=6, ridge=0))
+    assert chosen.threshold == 0.6

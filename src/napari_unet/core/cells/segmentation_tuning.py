@@ -133,8 +133,9 @@ def choose_settings(
     def scores(tried: Segmentation) -> NDArray[np.float64]:
         """Return the average precision in each part."""
         found = [part.found(tried, cell_classes) for part in parts]
-        rows = zip(found, true, strict=True)
-        return np.array([average_precision(*row, OVERLAPS).mean() for row in rows])
+        # in lists, as each is an image: a volume alone would be judged slice by slice
+        pairs = ([[one], [other]] for one, other in zip(found, true, strict=True))
+        return np.array([average_precision(*pair, OVERLAPS).mean() for pair in pairs])
 
     usual = scores(settings)
     best = float(np.average(usual, weights=cells))

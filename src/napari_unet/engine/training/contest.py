@@ -184,7 +184,8 @@ class Contest:
             true = judged.true(settings.usual_size)
             found = mostly_within(cells, annotated)
             number = len(np.unique(true)) - 1
-            right += number * average_precision(found, true, OVERLAPS).mean()
+            # in lists: an array of three axes would be judged slice by slice
+            right += number * average_precision([found], [true], OVERLAPS).mean()
             count += number
         return (right / count, count) if count else (tally.score().iou, 0)
 
