@@ -11,6 +11,7 @@ from example_jobs import stored_image
 from example_models import cropping_model
 from napari_unet.core.annotation.annotations import ClassInfo
 from napari_unet.core.events import MasksCompared
+from napari_unet.core.images.normalisation import measure
 from napari_unet.core.jobs import CompareMasksJob
 from napari_unet.core.model import Model
 from napari_unet.core.settings import Prediction, Segmentation
@@ -87,6 +88,35 @@ def test_cells_that_one_of_them_lacks_are_named(tmp_path: Path) -> None:
     assert ids(found.alone[1]) == ids(np.unique(found.masks[1][found.masks[1] > 0]))
     # what the cells lie in is one, or several; holes are filled
     assert (found.masks[1] > 0)[CELLS[1][BOX] == 0].all()
+
+
+def test_sizes_of_cells_are_those_of_the_image_whatever_size_is_learnt(
+    tmp_path: Path,
+) -> None:
+    model = sees(1)
+    training = model.card.training.replace(scale=0.5)
+    # of the squares of 100 pixels none is too small, in pixels of the image
+    settings = model.card.segmentation.replace(min_size=60)
+    card = model.card.replace(training=training, segmentation=settings)
+    found = compared(tmp_path, Model(card, model.weights), sees(1), z=1)
+    assert set(np.unique(found.masks[0])) == {0, 1, 2, 3}
+
+
+def test_grey_values_are_those_of_the_whole_frame(tmp_path: Path) -> None:
+    class Noted(ModelCache):
+        def scales(self, image: Any, rule: Any) -> Any:
+            self.measured = super().scales(image, rule)
+            return self.measured
+
+    save_model(sees(1), tmp_path / "0.safetensors")
+    path = str(tmp_path / "0.safetensors")
+    image = stored_image(tmp_path, PIXELS, "czyx", "image")
+    job = CompareMasksJob((path, path), image, 0, 1, BOX, Prediction(device="cpu"))
+    cache = Noted()
+    list(masks_job.run(job, Context(Task(1, job), cache)))
+    # one frame, of both slices
+    assert list(cache.measured) == [(0, None)]
+    assert cache.measured[0, None] == measure(image.open(), 0)
 
 
 def test_a_volume_is_predicted_whole_and_seen_in_its_slice(tmp_path: Path) -> None:

@@ -142,6 +142,21 @@ def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
     assert (*sizes, found.min_distance) == (20, 40, 2.0)
 
 
+def test_cells_are_told_apart_by_the_waists_of_a_start_of_the_same_size() -> None:
+    start = trained(0.5)
+    image, labels = discs()
+    settings = start.card.training.replace(steps=1)
+    job = train(
+        [image], [labels], settings, kind="instances", start=start, device="cpu"
+    )
+    *_, last = job
+    assert isinstance(last, events.TrainingFinished)
+    before, now = start.card.segmentation, last.model.card.segmentation
+    # the cells are the same
+    assert now.min_distance == pytest.approx(before.min_distance, abs=0.05)
+    assert now.min_size == before.min_size
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_what_is_corrected_is_what_would_have_been_learnt(seed: int) -> None:
     rng = np.random.default_rng(seed)

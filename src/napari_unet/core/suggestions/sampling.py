@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -87,8 +87,12 @@ def _cuts(image: Image) -> tuple[list[slice], list[slice]]:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Return where tiles begin along an axis; the last ends where the axis does."""
-    count = max(round(length / side), 1)
+    """Return where tiles begin along an axis; the last ends where the axis does.
+
+    The fewest between which, or beside one alone, at most an eighth of one is left out.
+    """
+    gap = side // 8
+    count = max(ceil((length + gap) / (side + gap)), 1)
     return [int(v) for v in np.linspace(0, max(length - side, 0), count)]
 
 

@@ -122,7 +122,9 @@ class SegmentationObjective(Objective):
         found = usual_settings(self._sizes, ndim)
         if start is not None and start.cell_classes and start.architecture.ndim == ndim:
             # it may know other cells, which are to be found in other images
-            before = start.segmentation
+            # in pixels of images as they are learnt, as are the sizes of cells
+            size = [1 / start.training.scale] * ndim
+            before = start.segmentation.for_pixels(size)
             between = (found.min_distance * before.min_distance) ** 0.5
             found = found.replace(
                 min_size=min(found.min_size, before.min_size),

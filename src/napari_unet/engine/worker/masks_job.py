@@ -9,6 +9,7 @@ import numpy as np
 from napari_unet.core.cells.instances import most_probable, segment_instances
 from napari_unet.core.events import MasksCompared
 from napari_unet.core.images.image import Field, Image
+from napari_unet.core.images.normalisation import frame_of, measure
 from napari_unet.core.images.thumbnail import as_picture
 from napari_unet.core.metrics.objects import match
 from napari_unet.engine.inference.overlap_tile import predict
@@ -63,17 +64,29 @@ def _mask(
         image.name,
         yx_um=image.yx_um,
     )
+    # grey values are those of the frame, as in a prediction
+    rule = network.normalisation
+    known, (t, z) = context.cache.scales(job.image, rule), frame_of(field, rule)
+    if (t, z) not in known:
+        known[t, z] = measure(image, t, rule, z)
+    scales = {(0, None if z is None else 0): known[t, z]}
     region = job.box if ndim == 2 else (slice(0, part.size("z")), *job.box)
     found = np.zeros((card.architecture.classes, *part.field_shape(ndim)), np.float32)
-    done = predict(network, part, out=found, settings=job.settings, region=region)
-    for _ in done:
+    for _ in predict(
+        network,
+        part,
+        out=found,
+        settings=job.settings,
+        region=region,
+        scales=scales,
+    ):
         yield None
     found = found[(slice(None), *region)]
     mask: NDArray[np.integer] = most_probable(found)
     if card.cell_classes:
         mask = segment_instances(
             found,
-            card.segmentation.for_pixels(network.factors(part, job.settings)),
+            network.for_image(card.segmentation, network.factors(part, job.settings)),
             cell_classes=card.cell_classes,
             spacing=image.field_spacing(ndim),
         )
