@@ -81,15 +81,15 @@ TABLE: list[tuple[str, Fingerprint, Machine, dict[str, Any], dict[str, Any]]] = 
         {"width": 32, "depth": 4, "patch": 180, "batch": 6, "learning_rate": 2e-3},
     ),
     # 40 of 85 pixels; of 5 % of what is left of the million
-    ("large cells", LARGE, CPU, {}, {"scale": 0.47, "depth": 3, "batch": 2}),
-    ("huge cells", HUGE, CPU, {}, {"scale": 0.22, "depth": 3, "batch": 2}),
+    ("large cells", LARGE, CPU, {}, {"scale": 0.47, "depth": 3, "batch": 4}),
+    ("huge cells", HUGE, CPU, {}, {"scale": 0.22, "depth": 3, "batch": 4}),
     ("... as they are", HUGE, CPU, {"scale": 1.0}, {"depth": 4, "patch": 180}),
     ("cells of 6 pixels", SMALL, CPU, {}, {"scale": 2.0, "depth": 3}),
     ("strokes of 6 pixels", replace(SMALL, area=10**8), CPU, {}, {"scale": 1.0}),
     ("specks", replace(SMALL, diameter=2), CPU, {}, {"scale": 4.0}),
-    ("strokes", STROKES, CPU, {}, {"depth": 3, "patch": 100, "batch": 2}),
+    ("strokes", STROKES, CPU, {}, {"depth": 3, "patch": 100, "batch": 4}),
     # 40,000 pixels a step are ten patches, 5 % of the annotated 3.2 of 68 pixels
-    ("small crops", CROPS, CPU, {}, {"depth": 3, "patch": 64, "batch": 3}),
+    ("small crops", CROPS, CPU, {}, {"depth": 3, "patch": 64, "batch": 4}),
     ("stacks, minutes", STACKS, CPU, {}, {"ndim": 2, "depth": 3, "patch": 100}),
     (
         "stacks, an hour",

@@ -398,7 +398,8 @@ def _batch(found: Fingerprint, machine: Machine, settings: Training) -> Decision
         return None  # the training will say it
     base, ndim = _base(settings), settings.ndim
     more = 1 if machine.device == "cpu" else _MORE_ON_GPU
-    least = min(2, base.batch)
+    # fewer gave worse cells than they gave more steps (docs/recipe.md)
+    least = base.batch
     # as many pixels as the preset's
     usual = more * base.batch * (base.patch / settings.patch) ** ndim
     most = min(max(round(usual), least), _MOST_PATCHES)
@@ -407,14 +408,15 @@ def _batch(found: Fingerprint, machine: Machine, settings: Training) -> Decision
     worth = _OF_ALL * found.annotated / prod(output)
     kept = 4 * network.trace.kept_values(output)  # bytes of a patch, at the least
     held = int(_OF_MEMORY * machine.memory / kept)
-    batch = max(min(round(worth), held, most), least)
+    wanted = min(max(round(worth), least), most)
+    batch = max(min(wanted, held), min(2, least))
     count = f"{least} to {most}" if most > least else f"{most}"
     reason = (
         f"{100 * _OF_ALL:g} % of the {found.annotated} annotated pixels"
         f"{_at_size(settings)} are {worth:.1f} patches; a step takes {count} on "
         f"{machine.name}"
     )
-    if held < min(round(worth), most):
+    if held < wanted:
         reason += f", and {machine.memory / 1e9:.1f} GB of memory hold {held}"
     return Decision(field="batch", value=batch, reason=f"{reason}.")
 

@@ -38,7 +38,6 @@ from napari_unet.gui.widgets import (
     column,
     follow,
 )
-from napari_unet.io.model_file import SUFFIX
 from napari_unet.session.annotating.shortcuts import readable
 from napari_unet.session.training.masks_compared import ComparedMasks
 from napari_unet.session.training.runs import differences, same_parts
