@@ -142,6 +142,24 @@ def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
     assert (*sizes, found.min_distance) == (20, 40, 2.0)
 
 
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({}, True), ({"scale": 0.5}, False), ({"preset": "auto"}, False)],
+)
+def test_another_image_size_is_advised_for_large_cells(
+    changes: dict[str, Any], told: bool
+) -> None:
+    labels = np.zeros((200, 200), np.uint16)
+    labels[10:90, 10:90], labels[110:190, 110:190] = 1, 2
+    settings = TINY.replace(steps=1, **changes)
+    job = train([labels > 0], [labels], settings, kind="instances", device="cpu")
+    (started,) = (e for e in job if isinstance(e, events.TrainingStarted))
+    assert [n for n in started.notes if n.startswith("Cells are 90 pixels wide")] == [
+        "Cells are 90 pixels wide: the network would see more around each with an "
+        "image size of 0.44 (--scale), or with the preset Automatic (auto)."
+    ] * told
+
+
 def test_cells_are_told_apart_by_the_waists_of_a_start_of_the_same_size() -> None:
     start = trained(0.5)
     image, labels = discs()

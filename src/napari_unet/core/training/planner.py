@@ -286,6 +286,11 @@ def _other_scale(found: Fingerprint, ndim: int) -> float | None:
     return value if value < 1 and thick else None
 
 
+def size_for_large(width: float) -> float | None:
+    """Return the image size for slices with cells so wide, in pixels; None for any."""
+    return max(float(f"{_NOT_WIDE / width:.2g}"), 0.1) if width > _WIDE else None
+
+
 def _base(settings: Training) -> Training:
     """Return the preset of the width that was chosen."""
     quick = Training.quick(settings.ndim)
