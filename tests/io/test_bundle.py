@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import pathlib
 import sys
@@ -13,6 +14,7 @@ import pytest
 from example_architectures import ODD
 from example_models import random_model
 from napari_unet.core.annotation.annotations import Annotation, ClassInfo
+from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.kept_planes import KeptPlanes
 from napari_unet.core.images.normalisation import measure
@@ -25,6 +27,8 @@ from napari_unet.io.images import read_image
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from napari_unet.core.annotation.annotations import Kind
 
 RNG = np.random.default_rng(0)
 STACK = Image(
@@ -95,6 +99,47 @@ def test_of_settings_that_are_open_there_are_slices_and_volumes(tmp_path: Path) 
     np.testing.assert_array_equal(annotation.labels, told.labels)
 
 
+@pytest.mark.parametrize("kind", ["binary", "semantic", "sparse"])
+def test_slices_and_volumes_have_the_annotation_of_a_training_here(
+    tmp_path: Path, kind: Kind
+) -> None:
+    # two areas of a slice that are one in the volume, and one that is of class 2
+    mask = np.zeros((6, 20, 24), np.uint8)
+    mask[0, 2:6, 2:6], mask[0, 2:6, 12:16], mask[1, 2:6, 2:16] = 1, 1, 1
+    mask[4, 12:16, 2:6] = 1 if kind == "binary" else 2
+    if kind == "sparse":
+        mask += 1
+        mask[5] = 0
+
+    def here(ndim: Literal[2, 3]) -> list[tuple[Field, Annotation]]:
+        return annotated_fields([STACK], [Image(mask, "zyx")], ndim, kind)
+
+    for _ in write_bundle(tmp_path / "b.zip", here, Training.automatic()):
+        pass
+    bundle = Bundle(tmp_path / "b.zip")
+    dimensions: tuple[Literal[2, 3], ...] = (2, 3)
+    for ndim in dimensions:
+        found = list(bundle.pairs(ndim))
+        for (_, annotation), (_, own) in zip(found, here(ndim), strict=True):
+            targets, wanted = annotation.targets(), own.targets()
+            np.testing.assert_array_equal(targets.classes, wanted.classes)
+            np.testing.assert_array_equal(targets.instances, wanted.instances)
+
+
+def test_a_bundle_of_the_first_version_has_the_volume_in_planes(tmp_path: Path) -> None:
+    def as_before(entries: dict[str, bytes]) -> None:
+        volume = np.load(io.BytesIO(entries.pop("labels-0-0.npy")))
+        entries |= {f"labels-0-0-{z}.npy": npy(p) for z, p in enumerate(volume)}
+        record(lambda r: r.update(version=1))(entries)
+
+    path = rewritten(tmp_path / "b.zip", as_before, Training.automatic())
+    dimensions: tuple[Literal[2, 3], ...] = (2, 3)
+    for ndim in dimensions:
+        found, before = list(Bundle(path).pairs(ndim)), list(pairs(ndim))
+        for (_, annotation), (_, own) in zip(found, before, strict=True):
+            np.testing.assert_array_equal(annotation.labels, own.labels)
+
+
 def test_the_model_to_start_from_is_in_it(tmp_path: Path) -> None:
     model = random_model(ODD)
     start = written(tmp_path / "b.zip", start=model).start()
@@ -146,9 +191,13 @@ def test_kept_planes_read_as_an_array(axes: str) -> None:
         np.testing.assert_array_equal(kept[key], whole[key])
 
 
-def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+def rewritten(
+    path: Path,
+    change: Callable[[dict[str, bytes]], None],
+    settings: Training | None = None,
+) -> Path:
     """Write a bundle anew with other entries."""
-    written(path)
+    written(path, settings)
     with zipfile.ZipFile(path) as file:
         entries = {name: file.read(name) for name in file.namelist()}
     change(entries)
@@ -168,8 +217,6 @@ def record(changes: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]
 
 
 def npy(array: np.ndarray) -> bytes:
-    import io
-
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
@@ -217,7 +264,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
         ),
         "no plane at t=0, z=0",
     ),
-    "later": (record(lambda r: r.update(version=2)), "of a newer napari-unet"),
+    "later": (record(lambda r: r.update(version=3)), "of a newer napari-unet"),
     "unknown": (record(lambda r: r.update(command="rm")), "of a newer napari-unet"),
     "no record": (lambda e: e.update({"bundle.json": b"["}), "is no JSON"),
 }

@@ -95,7 +95,8 @@ class BundleRecord(Settings):
     """The content of a bundle."""
 
     format: Literal["napari-unet bundle"] = "napari-unet bundle"
-    version: Literal[1] = 1
+    # in the first, volumes had the labels of their planes
+    version: Literal[1, 2] = 2
     program: str = f"napari-unet {__version__}"
     settings: Training | None = Field(None, description="None for a prediction.")
     classes: tuple[ClassInfo, ...] = ()
@@ -341,9 +342,11 @@ class Bundle:
                 self._check_there(field, image.data.planes)  # type: ignore[attr-defined]
 
     def _labels(self, row: KeptField, field: ImageField) -> NDArray[np.integer]:
+        if self.record.version > 1:
+            return self._zip.labels(_labels_file(row), field.shape)
         planes = [
-            self._zip.labels(f"labels-{row.image}-{t}-{z}.npy", field.shape[-2:])
-            for t, z in _places(field)
+            self._zip.labels(_labels_file(row.replace(z=z)), field.shape[-2:])
+            for _, z in _places(field)
         ]
         return planes[0] if field.z is not None else np.stack(planes)
 
@@ -395,7 +398,6 @@ class _Writer:
         self.targets = _Images(file, "target", None)
         self.classes: tuple[ClassInfo, ...] = ()
         self._file = file
-        self._labelled: set[str] = set()
 
     def field(self, field: ImageField, known: Any) -> KeptField:
         """Write a field and its annotation."""
@@ -411,14 +413,9 @@ class _Writer:
                 f"{printable(field.image.name)}: the annotation has the shape "
                 f"{known.labels.shape}, the image {field.shape}."
             )
+        # a volume has its own: there, other areas are connected than in its planes
         labels = PackedAnnotation.of(known).labels
-        planes = labels if field.z is None else labels[np.newaxis]
-        for (t, z), plane in zip(_places(field), planes, strict=True):
-            name = f"labels-{row.image}-{t}-{z}.npy"
-            if name not in self._labelled:
-                self._labelled.add(name)
-                narrow = plane.astype(np.min_scalar_type(int(plane.max(initial=0))))
-                _write_array(self._file, name, narrow, ZIP_DEFLATED)
+        _write_array(self._file, _labels_file(row), labels, ZIP_DEFLATED)
         return row.replace(class_of={i: k for i, k in known.class_of.items() if k != 1})
 
     def start(self, model: Model) -> None:
@@ -432,6 +429,12 @@ class _Writer:
 def _file_name(model: Model) -> str:
     name = f"{model.card.name}{MODEL}"
     return name if is_portable(name) else _START
+
+
+def _labels_file(row: KeptField) -> str:
+    """Return the name of the labels of a plane or volume."""
+    plane = "" if row.z is None else f"-{row.z}"
+    return f"labels-{row.image}-{row.t}{plane}.npy"
 
 
 def _says_something(known: Any) -> bool:
