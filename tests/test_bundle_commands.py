@@ -104,6 +104,10 @@ def test_a_bundle_predicts_what_its_files_do(
         for name in names:
             one, other = (read_image(Path(at, kind, name)) for at in ("here", "there"))
             np.testing.assert_array_equal(one.read(), other.read())
+    # once more, all of it is there
+    times = {file: file.stat().st_mtime_ns for file in Path("there").rglob("*.tif")}
+    assert main(["predict", "b.zip", "--output", "there"]) == 0
+    assert times == {file: file.stat().st_mtime_ns for file in times}
     capsys.readouterr()
     assert main(["train", "b.zip", "--output", "b.safetensors"]) == 1
     assert "is for a prediction" in capsys.readouterr().err

@@ -408,3 +408,15 @@ def test_images_that_are_called_alike_are_all_unpacked(
     assert len({file.name.casefold() for file in files}) == len(names)
     found = [int(np.asarray(read_image(file).data)[0, 0]) for file in files]
     assert found == list(range(len(names)))
+
+
+def test_an_image_is_unpacked_into_the_same_file_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "b.zip"
+    for _ in write_images(path, [STACK], random_model(ODD)):
+        pass
+    contents = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        _, (file,) = Bundle(path).unpack(tmp_path / name)
+        contents.append(file.read_bytes())
+    assert contents[0] == contents[1]

@@ -40,6 +40,15 @@ def test_a_result_tells_what_it_was_made_from(tmp_path, suffix, most):
     assert read_provenance(moved) == MADE
 
 
+@pytest.mark.parametrize("most", [300, 70_000])
+def test_a_result_that_is_made_again_has_the_same_bytes(tmp_path, most):
+    paths = tmp_path / "a.tif", tmp_path / "b" / "a.tif"
+    paths[1].parent.mkdir()
+    for path in paths:
+        write_labels(path, np.full((5, 6), most), "yx", (0.5, 0.5), MADE)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 @pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 1), (1, 7), (7, 3), (3, 4)])
 @pytest.mark.parametrize("axes", ["cyx", "zcyx"])

@@ -13,6 +13,7 @@ from itertools import product
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -276,7 +277,10 @@ def _write_tiff(
     nbytes = prod(shape) * dtype.itemsize
     is_ome = path.stem.lower().endswith(".ome")
     imagej = not is_ome and fits_imagej(dtype, nbytes)
-    extra: dict[str, Any] = {"metadata": _ome(image)}
+    # random, as usual, it would make each file another one, of the same pixels, too
+    origin = ascii(image.name) if made is None else made.text()
+    uuid = uuid5(NAMESPACE_OID, f"{origin} {axes} {shape} {dtype}")
+    extra: dict[str, Any] = {"metadata": {**_ome(image), "UUID": str(uuid)}}
     if imagej:
         extra = _imagej(image, shown)
         # all six axes, or tifffile takes a last one of length one for samples
@@ -373,7 +377,8 @@ def _ome_type(image: Image) -> np.dtype[Any]:
 
 
 def _ome(image: Image) -> dict[str, Any]:
-    metadata: dict[str, Any] = {}
+    # without the version of tifffile, which would make it another file
+    metadata: dict[str, Any] = {"Creator": "napari-unet"}
     for axis, size in image.um_by_axis.items():
         metadata[f"PhysicalSize{axis.upper()}"] = size
         metadata[f"PhysicalSize{axis.upper()}Unit"] = "µm"
