@@ -149,6 +149,23 @@ def test_the_stamp_of_a_folder_changes_with_each_file(tmp_path, most, monkeypatc
     assert (content_stamp(folder) == content_stamp(tmp_path / "b.zarr")) == (most > 0)
 
 
+@pytest.mark.parametrize("most", [10**6, 0])
+def test_what_a_system_leaves_is_no_content(tmp_path, most, monkeypatch):
+    monkeypatch.setattr(provenance, "_READ_BYTES", most)
+    folder = tmp_path / "a.zarr"
+    write_labels(folder, np.ones((4, 5), int), "yx")
+    (folder / ".zattrs").write_text("{}")
+    before = content_stamp(folder)
+    for seen in (folder, folder / "0", folder / "0" / "c"):
+        for name in (".DS_Store", "._zarr.json", "Thumbs.db", "desktop.ini"):
+            (seen / name).write_bytes(b"system")
+        (seen / "@eaDir").mkdir()
+        (seen / "@eaDir" / "thumbnail.jpg").write_bytes(b"system")
+    assert content_stamp(folder) == before
+    (folder / ".zattrs").write_text("[]")
+    assert content_stamp(folder) != before
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

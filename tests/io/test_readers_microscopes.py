@@ -211,6 +211,8 @@ class TestOif:
     ) -> None:
         path = write_oif(tmp_path / "a.oif", grid(2, 3, 5, 6))
         before = content_stamp(path)
+        (tmp_path / "a.oif.files" / "Thumbs.db").write_bytes(b"of Windows")
+        assert content_stamp(path) == before
         (tmp_path / "a.oif.files" / "s_C002Z002.tif").write_bytes(b"other")
         assert content_stamp(path) != before
 

@@ -22,6 +22,7 @@ from napari_unet.core.text import counted, printable, reason
 from napari_unet.io.atomic import atomic, flush_file
 from napari_unet.io.pixels import Pixels, SeveralImagesError
 from napari_unet.io.remote import is_remote, zarr_store
+from napari_unet.io.system_files import is_of_system
 from napari_unet.io.units import micrometres
 
 if TYPE_CHECKING:
@@ -283,11 +284,16 @@ def stamp(path: Path) -> str:
     each folder's number of files and time, which changes whenever a file is added,
     removed or replaced, and of name, size and time of some files. Overwriting a file in
     place, as no library does, is only noticed for these.
+
+    The time of a folder without chunks says nothing: metadata are read, and where
+    people look, systems leave files of their own.
     """
     digest, files = sha256(), []
     for folder, names in _listed(path):
         inside = folder.relative_to(path).as_posix()
-        digest.update(f"{inside} {len(names)} {folder.stat().st_mtime_ns}\n".encode())
+        has_chunks = not set(names).issubset(_MARKERS)
+        changed = folder.stat().st_mtime_ns if has_chunks else 0
+        digest.update(f"{inside} {len(names)} {changed}\n".encode())
         for name in names:
             if name in _MARKERS:
                 digest.update((folder / name).read_bytes())
@@ -301,9 +307,12 @@ def stamp(path: Path) -> str:
 
 
 def _listed(folder: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and those in it, each with the names of its files in order."""
+    """Yield a folder and those in it, each with the names of its files in order.
+
+    Those that a system left are none of its files.
+    """
     with os.scandir(folder) as entries:
-        both = sorted((entry.name, entry.is_dir()) for entry in entries)
+        both = sorted((e.name, e.is_dir()) for e in entries if not is_of_system(e.name))
     yield folder, [name for name, is_folder in both if not is_folder]
     for name, is_folder in both:
         if is_folder:

@@ -21,6 +21,7 @@ from napari_unet.io.atomic import write_text
 from napari_unet.io.names import split_number
 from napari_unet.io.ome_zarr import stamp
 from napari_unet.io.readers import catalogue
+from napari_unet.io.system_files import is_of_system
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -150,6 +151,8 @@ def content_stamp(path: Path) -> str:
 def _folder_stamp(folder: Path) -> str:
     files, total = [], 0
     for file in (p for p in folder.rglob("*") if p.is_file()):
+        if any(map(is_of_system, file.relative_to(folder).parts)):
+            continue
         files.append(file)
         total += file.stat().st_size
         if total > _READ_BYTES:  # of a large one only so many are asked for their size

@@ -62,6 +62,7 @@ def test_a_thousand_times_have_four_digits(tmp_path: Path) -> None:
 def test_results_of_before_are_replaced_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "01_RES"
     ctc.write(path, objects_of(movie(), "tyx"))
+    (path / ".DS_Store").write_bytes(b"of the Finder")
     ctc.write(path, objects_of(movie()[:2], "tyx"))
     assert len(list(path.iterdir())) == 3
     (path / "man_track000.tif").write_bytes(b"truth")

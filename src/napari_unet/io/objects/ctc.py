@@ -24,6 +24,7 @@ from napari_unet.io.atomic import atomic
 from napari_unet.io.images import read_labels
 from napari_unet.io.names import image_name
 from napari_unet.io.objects.label_images import fitted
+from napari_unet.io.system_files import is_of_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,7 +120,8 @@ def has_masks(folder: Path) -> bool:
 
 
 def _is_ours(file: Path) -> bool:
-    return bool(_RESULT.fullmatch(file.name)) or file.name == _TRACKS["mask"]
+    is_result = _RESULT.fullmatch(file.name) or file.name == _TRACKS["mask"]
+    return bool(is_result) or is_of_system(file.name)
 
 
 def _frames(objects: Objects) -> Iterator[NDArray[np.integer]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from napari_unet.core.text import pip_install
 from napari_unet.io.pixels import chosen
+from napari_unet.io.system_files import is_of_system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +114,8 @@ def beside(path: Path) -> list[Path]:
     try:
         if suffix == ".oif":
             folder = path.with_name(f"{path.name}.files")
-            return sorted(file for file in folder.iterdir() if file.is_file())
+            files = (file for file in folder.iterdir() if file.is_file())
+            return sorted(file for file in files if not is_of_system(file.name))
         if suffix == ".nhdr":
             from napari_unet.io.readers.nrrd import data_file
 
