@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_unet.core.text import unreadable
 from napari_unet.io.atomic import atomic, check_separate, remove_strays
 
 
@@ -135,6 +136,37 @@ def test_a_block_that_cannot_read_something_else_is_not_blamed_on_the_target(
             (tmp_path / "input").read_bytes()
 
     with pytest.raises(FileNotFoundError, match="input"):
+        fail()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        unreadable("a.tif", PermissionError(errno.EACCES, "Permission denied")),
+        OSError("a.tif: a part of it cannot be read, Input/output error."),
+    ],
+)
+def test_a_sentence_about_what_is_read_stays_as_it_is(
+    tmp_path: Path, error: OSError
+) -> None:
+    def fail() -> None:
+        with atomic(tmp_path / "b.zip"):
+            raise error
+
+    with pytest.raises(OSError, match=r"^a\.tif: .*cannot be read") as caught:
+        fail()
+    assert caught.value is error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other error numbers")
+def test_what_is_in_the_way_inside_is_told_of_the_whole(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic(tmp_path / "a.run") as folder:
+            folder.mkdir()
+            (folder / "run.json").mkdir()
+            _write(folder / "run.json")
+
+    with pytest.raises(OSError, match=r"a\.run: cannot be written, a folder of this"):
         fail()
 
 

@@ -225,7 +225,10 @@ def _move(source: Path, path: Path) -> None:
 def _came_from_writing(error: OSError, temporary: Path) -> bool:
     """Whether an error comes from writing, not from reading something else."""
     if error.filename is None:
-        return True
+        # a sentence of ours is about something else, unless it names what is written
+        told = str(error)
+        is_sentence = error.strerror is None and told.endswith(".")
+        return not is_sentence or temporary.name in told
     # some libraries open files by their whole path
     name, ours = (os.path.abspath(os.fsdecode(p)) for p in (error.filename, temporary))
     return name.startswith(ours)
