@@ -282,8 +282,17 @@ def test_killed_while_results_get_their_names_it_goes_on(tmp_path, monkeypatch, 
     assert not (tmp_path / "out" / "unfinished").exists()
 
 
-@pytest.mark.parametrize("change", ["image", "settings", "model"])
-def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ("image", "of another image, or of this one before it was changed"),
+        ("settings", "of other settings: threshold 0.5 instead of 0.6"),
+        ("model", "of another model of the same name, out.safetensors"),
+    ],
+)
+def test_unfinished_work_of_something_else_is_only_overwritten_on_demand(
+    tmp_path, change, difference
+):
     file = interrupted(tmp_path, 9)
     model, settings = cropping_model(2), ALL
     if change == "image":
@@ -294,7 +303,14 @@ def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
         bias = {"score.bias": model.weights["score.bias"] + 1}
         model = Model(model.card, {**model.weights, **bias})
         save_model(model, tmp_path / "out.safetensors")
-    made = predictor(model, tmp_path / "out", file, segmentation=settings)
+    done = tmp_path / "out" / "unfinished" / "a" / "done"
+    before = sorted(done.iterdir())
+    with pytest.raises(FileExistsError, match=f"a: is unfinished work {difference}; u"):
+        list(predictor(model, tmp_path / "out", file, segmentation=settings))
+    assert sorted(done.iterdir()) == before
+    made = predictor(
+        model, tmp_path / "out", file, segmentation=settings, overwrite=True
+    )
     tiles = told(made, events.TileDone)
     made = predictor(model, tmp_path / "whole", file, segmentation=settings)
     assert len(tiles) == len(told(made, events.TileDone))
@@ -302,6 +318,19 @@ def test_it_is_begun_anew_where_what_it_was_made_from_changed(tmp_path, change):
         outputs(tmp_path / "out", "zarr")["probabilities"],
         outputs(tmp_path / "whole", "zarr")["probabilities"],
     )
+
+
+def test_names_and_tiles_are_no_other_work(tmp_path):
+    file = interrupted(tmp_path, 9)
+    (tmp_path / "out.safetensors").rename(tmp_path / "renamed.safetensors")
+    model = cropping_model(2)
+    folder = PredictionFolder(tmp_path / "out")
+    path, settings = tmp_path / "renamed.safetensors", CPU.replace(tile=48)
+    network = prepare(model, "cpu", "fp32")
+    made = FilePredictor(network, model.card, settings, ALL, folder, path, SIZES)
+    again = told(made.events(file), events.TileDone)
+    whole = predictor(model, tmp_path / "whole", file, settings=settings)
+    assert len(again) < len(told(whole, events.TileDone))
 
 
 MEMORY = """

@@ -43,6 +43,20 @@ def test_what_was_made_from_something_else_is_begun_anew(tmp_path):
         assert not work.is_done("one")
 
 
+def test_what_can_be_done_about_other_work_is_told_where_it_has_steps(tmp_path):
+    other = ResumableOutput(tmp_path / "a", {"model": "b"}, ways_out="use another")
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        work.array("cells", tmp_path / "c.zarr", (2, 2), "yx", np.uint8)
+    with other:  # nothing was done yet
+        pass
+    with ResumableOutput(tmp_path / "a", MADE) as work:
+        work.done("one")
+    told = r"a: is unfinished work of another version of napari-unet; use another\.$"
+    with pytest.raises(FileExistsError, match=told), other:
+        pass
+    assert work.is_done("one")
+
+
 def test_after_a_crash_between_two_names_the_others_follow(tmp_path, monkeypatch):
     targets = {kind: tmp_path / kind / "image.zarr" for kind in ("one", "two")}
     module = "napari_unet.io.resumable_output.move"

@@ -62,6 +62,7 @@ class _Wanted:
     image: Image
     kinds: tuple[str, ...]
     made: Provenance
+    overwrite: bool
 
     @property
     def of_cells(self) -> list[str]:
@@ -123,7 +124,8 @@ class FilePredictor:
         ValueError
             If the file cannot be read, or does not fit the model.
         FileExistsError
-            If a result exists that is not to be replaced.
+            If a result exists that is not to be replaced, or unfinished work of another
+            model, image or settings.
         BusyError
             If another process works on it, and it `waits` for such.
         OSError
@@ -145,7 +147,7 @@ class FilePredictor:
             large = is_in_folder(split_number(file)[0]) or self._is_large(image)
             if large and not self.by_steps:
                 return
-            wanted = _Wanted(file, image, kinds, made)
+            wanted = _Wanted(file, image, kinds, made, overwrite)
             if stored := self._stored(wanted):
                 cells = yield from self._of_cells(wanted, *stored)
             else:
@@ -234,8 +236,8 @@ class FilePredictor:
         """Predict an image into OME-Zarrs, however large; return the cells."""
         file, made = wanted.file, wanted.made
         made_from = {
-            "result": asdict(made),
-            "tile": self.settings.tile,
+            # names do not count, nor does the tile, on which no result depends
+            "content": [made.stamp, made.model_sha256, made.settings, made.program],
             "axes": wanted.image.axes,
             "sizes": asdict(self.sizes),
             "steps": 2,  # version of the recorded steps
@@ -246,7 +248,9 @@ class FilePredictor:
             if kind not in OF_CELLS
         }
         others = wanted.of_cells
-        with ResumableOutput(self.folder.unfinished(file), made_from, made) as work:
+        unfinished = self.folder.unfinished(file)
+        ways_out = None if wanted.overwrite else self.folder.ways_out
+        with ResumableOutput(unfinished, made_from, made, ways_out) as work:
             executor = None if self.pool is None else self.pool.executor(work)
             prediction = BlockPrediction(
                 self.network,

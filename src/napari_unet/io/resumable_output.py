@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
+from dataclasses import asdict
 from socket import gethostname
 from time import sleep
 from typing import TYPE_CHECKING, Any, Self
@@ -38,6 +39,7 @@ from napari_unet.io.ome_zarr import (
     flush_box,
     open_written,
 )
+from napari_unet.io.provenance import Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,10 +48,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from napari_unet.io.provenance import Provenance
-
 _RECORD = "record.json"
 _MADE_FROM = "made from"
+_RESULT = "result"  # the provenance, for people
 _RUN = "run"  # file with the id of the current run
 _TABLES = "tables"
 # Records per folder.
@@ -82,11 +83,15 @@ class ResumableOutput:
         only if it was made from the same.
     made : Provenance, optional
         Provenance to be written into the outputs.
+    ways_out : str, optional
+        What can be done about unfinished work that was made from something else, for
+        the error that refuses it; by default that is removed.
 
     Raises
     ------
     FileExistsError
-        On entering, if the folder exists and is not unfinished work.
+        On entering, if the folder exists and is not unfinished work, or with `ways_out`
+        work with finished steps that was made from something else.
     OSError
         On entering, if nothing can be written.
     """
@@ -96,9 +101,13 @@ class ResumableOutput:
         folder: Path,
         made_from: Mapping[str, Any],
         made: Provenance | None = None,
+        ways_out: str | None = None,
     ) -> None:
         self.folder = folder
-        self._record = json.loads(json.dumps({_MADE_FROM: made_from}))
+        told = None if made is None else asdict(made)
+        record = {_MADE_FROM: made_from, _RESULT: told}
+        self._record = json.loads(json.dumps(record))
+        self._made, self._ways_out = made, ways_out
         self._attributes = None if made is None else made.attributes()
         self.run = uuid4().hex
         self._joined = False
@@ -116,7 +125,12 @@ class ResumableOutput:
 
     def __enter__(self) -> Self:
         found = self._found()
-        if found != self._record:
+        if found is None or found[_MADE_FROM] != self._record[_MADE_FROM]:
+            if found is not None and self._ways_out is not None and self.finished():
+                raise FileExistsError(
+                    f"{self.folder}: is unfinished work {self._difference(found)}; "
+                    f"{self._ways_out}."
+                )
             make_folder(self.folder.parent)
             with atomic(self.folder) as temporary:
                 (temporary / "done").mkdir(parents=True)
@@ -257,7 +271,15 @@ class ResumableOutput:
                 move(self._path(kind, target), target)
         discard(self.folder)
 
-    def _found(self) -> Any:
+    def _difference(self, found: Mapping[str, Any]) -> str:
+        """Say how unfinished work, of which the record was found, is another."""
+        told = None
+        with suppress(KeyError, TypeError):  # the record of an older version
+            before = Provenance(**found[_RESULT])
+            told = None if self._made is None else before.difference(self._made)
+        return told or "of another version of napari-unet"
+
+    def _found(self) -> dict[str, Any] | None:
         """Return the record of the folder, None if there is none."""
         if not self.folder.exists():
             return None
