@@ -111,3 +111,18 @@ def test_a_bundle_predicts_what_its_files_do(
     capsys.readouterr()
     assert main(["train", "b.zip", "--output", "b.safetensors"]) == 1
     assert "is for a prediction" in capsys.readouterr().err
+
+
+def test_a_bundle_has_grey_for_a_model_of_colours() -> None:
+    table = u_shape(ndim=2, channels=3, classes=2, width=4, depth=1)
+    save_model(random_model(table), Path("m.safetensors"))
+    grey = np.stack([tifffile.imread("image-0.tif")[0]] * 3, axis=-1)
+    tifffile.imwrite("grey.tif", grey, photometric="rgb")
+    assert main(["predict", "m.safetensors", "grey.tif", "--output", "here"]) == 0
+    bundle = ["bundle", "grey.tif", "--model", "m.safetensors", "--output", "b.zip"]
+    assert main(bundle) == 0
+    assert main(["predict", "b.zip", "--output", "there"]) == 0
+    one, other = (
+        read_image(Path(at, "probabilities", "grey.tif")) for at in ("here", "there")
+    )
+    np.testing.assert_array_equal(one.read(), other.read())

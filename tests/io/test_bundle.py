@@ -18,6 +18,7 @@ from napari_unet.core.annotation.pairing import annotated_fields
 from napari_unet.core.images.image import Field, Image
 from napari_unet.core.images.kept_planes import KeptPlanes
 from napari_unet.core.images.normalisation import measure
+from napari_unet.core.network.architecture import u_shape
 from napari_unet.core.settings import Prediction, Segmentation
 from napari_unet.core.training.training_settings import Training
 from napari_unet.io.asked_prediction import AskedFile, AskedPrediction
@@ -408,6 +409,20 @@ def test_images_that_are_called_alike_are_all_unpacked(
     assert len({file.name.casefold() for file in files}) == len(names)
     found = [int(np.asarray(read_image(file).data)[0, 0]) for file in files]
     assert found == list(range(len(names)))
+
+
+def test_grey_may_be_taken_for_colours_as_that_of_the_file(tmp_path: Path) -> None:
+    grey = Image(STACK.data[0, :, 0], "yx", name="grey", grey=True)
+    model = random_model(u_shape(ndim=2, channels=3, classes=2, width=4, depth=1))
+    path = tmp_path / "b.zip"
+    for _ in write_images(path, [grey], model):
+        pass
+    bundle = Bundle(path)
+    _, (file,) = bundle.unpack(tmp_path)
+    for image in (bundle.images[0].with_channels(3), read_image(file)):
+        assert image.channels == 3
+        for channel in Field(image).read():
+            np.testing.assert_array_equal(channel, grey.data)
 
 
 def test_an_image_is_unpacked_into_the_same_file_each_time(tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ class KeptImage(Settings):
     shape: _Sizes
     dtype: str
     spacing_um: tuple[float, ...] | None = None
+    grey: bool = Field(default=False, description="Its file has it as three colours.")
     planes: tuple[tuple[Index, Index], ...] = Field(description="t and z of those kept")
     scales: tuple[KeptScale, ...] = ()
 
@@ -275,7 +276,9 @@ class Bundle:
             while stem.casefold() in taken:
                 stem = f"{stem}-{number}"
             files.append(folder / f"{stem}.ome.tif")
-            write_pixels(files[-1], image)
+            # an OME-TIFF does not tell that its grey may be taken for colours
+            seen = image.with_channels(model.card.architecture.channels)
+            write_pixels(files[-1], seen)
         return path, files
 
     def sent(self, folder: Path) -> dict[Path, SentImage]:
@@ -314,7 +317,15 @@ class Bundle:
         data = KeptPlanes(row.axes, row.shape, np.dtype(row.dtype), planes)
         scales = {(scale.t, scale.z): _scale(scale) for scale in row.scales}
         file = ImageFile(str(self.path.absolute()))
-        return Image(data, row.axes, row.spacing_um, row.name, file=file, scales=scales)
+        return Image(
+            data,
+            row.axes,
+            row.spacing_um,
+            row.name,
+            grey=row.grey,
+            file=file,
+            scales=scales,
+        )
 
     def _field(
         self, images: list[Image], number: int, t: int, z: int | None
@@ -461,6 +472,7 @@ def _described(image: Image) -> KeptImage:
         shape=tuple(image.size(a) for a in axes),
         dtype=np.dtype(image.data.dtype).newbyteorder("<").str,
         spacing_um=image.known_um,
+        grey=image.grey,
         planes=(),
     )
 

@@ -172,7 +172,7 @@ class Image:
         """Return grey as the three colours it is stored as, if these are wanted."""
         if not self.grey or (self.channels, channels) != (1, 3):
             return self
-        data = np.asarray(self.data)
+        data = self.read()
         colours = np.broadcast_to(data[..., np.newaxis], (*data.shape, 3))
         return replace(self, data=colours, axes=self.axes + "c", grey=False)
 
