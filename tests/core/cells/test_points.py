@@ -69,6 +69,16 @@ def test_a_movie_of_stacks_has_points_in_each_volume():
     assert found["confidence"].tolist() == [0.5, 0.5]
 
 
+def test_a_cell_where_nothing_was_predicted_is_in_the_middle_of_its_pixels():
+    cells = np.array([[1, 1, 1, 0], [0, 0, 7, 7]], np.int32)
+    probabilities = np.zeros((3, 2, 4), np.float32)
+    probabilities[1, 1, 3] = 0.5
+    found = points_of(cells, probabilities, "yx")
+    assert found["x"].tolist() == [1, 3]
+    assert found["y"].tolist() == [0, 1]
+    assert found["confidence"].tolist() == [0, 0.25]
+
+
 def test_without_cells_there_are_columns_and_no_rows():
     cells = np.zeros((4, 5), np.int32)
     found = points_of(cells, np.zeros((3, 4, 5), np.float32), "yx")

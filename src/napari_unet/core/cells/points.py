@@ -63,7 +63,8 @@ def cell_points(
     -----
     A cell's class is the one of the highest mean probability in it, which is the
     confidence. Its position is the mean of its pixels' centres, weighted with the
-    probability of that class.
+    probability of that class. Of a cell without any probability, as one that was drawn
+    where nothing was predicted, all pixels count alike.
     """
     kinds = cell_classes(classes)
     if not kinds:
@@ -103,12 +104,14 @@ def _points(
     of, likely = numbers[inside] - 1, np.array([p[inside] for p in probabilities])
     best = np.array([_added(of, row, labels.size) for row in likely]).argmax(axis=0)
     weights = likely[best[of], np.arange(of.size)]
+    confidence = _added(of, weights, labels.size) / np.bincount(of)
+    weights = np.where(confidence[of] > 0, weights, 1)
     total = _added(of, weights, labels.size)
     points: Columns = {
         "label": labels,
         "t": np.full(labels.size, field.t),
         "class": names[best],
-        CONFIDENCE: total / np.bincount(of, minlength=labels.size),
+        CONFIDENCE: confidence,
         "z": np.full(labels.size, float(field.z or 0)),
     }
     for letter, part, index in zip("zyx"[-len(box) :], box, inside, strict=True):
