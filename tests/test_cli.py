@@ -813,6 +813,19 @@ def test_help_is_quick_and_loads_no_torch() -> None:
         assert option.strip("-") in done.stdout
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such names")
+@pytest.mark.parametrize(
+    "name", ["cells_12:30.safetensors", f"{'x' * 230}.safetensors"]
+)
+def test_a_model_whose_run_could_not_be_kept_is_not_trained(
+    data: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    command = ["train", data / "images", data / "labels", "--steps", "1", *SMALL]
+    told = failing(capsys, *command, "--output", data / name)
+    assert f"{name}: its name should be the plain name of a file, without" in told
+    assert not (data / name).exists()
+
+
 def test_a_model_that_would_take_the_run_of_another_is_refused(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

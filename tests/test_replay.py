@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,20 @@ def test_a_budget_in_minutes_is_repeated_at_another_speed(
     save_model(again.model, data / "again.safetensors")
     assert finished.steps == again.steps > 50
     assert (data / "again.safetensors").read_bytes() == model.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such names")
+def test_a_name_that_no_record_takes_is_told_in_a_sentence(tmp_path: Path) -> None:
+    image, labels = discs(0)
+    settings = small(steps=1)
+    finished = last(train([image], [labels], settings, kind="instances", device="cpu"))
+    model = tmp_path / "12:30.safetensors"
+    save_model(finished.model, model)
+    with pytest.raises(ValueError, match="model should be the plain name") as told:
+        save_run(finished, model)
+    assert str(told.value).startswith(f"{tmp_path / '12:30.run'}: cannot be written: ")
+    assert "\n" not in str(told.value)
+    assert list(tmp_path.iterdir()) == [model]
 
 
 def test_corrections_are_repeated_at_their_steps(data: Path) -> None:

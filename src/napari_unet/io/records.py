@@ -26,24 +26,25 @@ _HIGHEST = 1e38
 _LARGEST = 2**26
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
+    """Return a plain file name; a ValueError says, of anything else, what one is."""
     is_path = name in ("", ".", "..") or any(c in "/\\:" or c < " " for c in name)
     if is_path or len(name.encode("utf-8", "replace")) > _NAME_BYTES:
         raise ValueError(
-            "should be the plain name of a file, without folders and of 1 to "
-            f"{_NAME_BYTES} bytes"
+            "should be the plain name of a file, without folders and colons and "
+            f"of 1 to {_NAME_BYTES} bytes"
         )
     return name
 
 
-FileName = Annotated[str, AfterValidator(_check_name)]
+FileName = Annotated[str, AfterValidator(check_name)]
 """Name of a file beside the record that names it."""
 
 
 def is_file_name(name: str) -> bool:
     """Whether a text is a plain file name, not a path."""
     try:
-        return bool(_check_name(name))
+        return bool(check_name(name))
     except ValueError:
         return False
 
@@ -57,7 +58,7 @@ def inside(folder: Path, name: str) -> Path:
         The name is a path, or something other than a file is there, such as a link.
     """
     try:
-        path = folder / _check_name(name)
+        path = folder / check_name(name)
     except ValueError as error:
         raise ValueError(f"{folder}: a file in it {error}, found {name!r}.") from None
     _check_file(path)

@@ -82,22 +82,23 @@ def save_run(finished: TrainingFinished, model: Path) -> Path:
         writer = _Writer(temporary)
         fields = writer.fields(log)
         corrections = writer.corrections(log)
-        record = TrainedRun(
-            finished=datetime.now(UTC).isoformat(timespec="seconds"),
-            model=model.name,
-            model_sha256=sha256_of(model),
-            card=read_card(model),
-            seconds=finished.seconds,
-            threads=log.threads,
-            images=tuple(writer.images),
-            targets=tuple(writer.targets),
-            fields=fields,
-            corrections=corrections,
-            timetables=log.timetables,
-            start=writer.start(log.start),
-            problem=log.problem or writer.problem,
-        )
-        write_record(temporary, record)
+        record = {
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "model": model.name,
+            "model_sha256": sha256_of(model),
+            "card": read_card(model),
+            "seconds": finished.seconds,
+            "threads": log.threads,
+            "images": tuple(writer.images),
+            "targets": tuple(writer.targets),
+            "fields": fields,
+            "corrections": corrections,
+            "timetables": log.timetables,
+            "start": writer.start(log.start),
+            "problem": log.problem or writer.problem,
+        }
+        what = f"{folder}: cannot be written"
+        write_record(temporary, validated(TrainedRun, record, what))
     return folder
 
 

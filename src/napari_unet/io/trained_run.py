@@ -10,10 +10,11 @@ from napari_unet import __version__
 from napari_unet.core.annotation.annotations import Index
 from napari_unet.core.model import ModelCard
 from napari_unet.core.settings import Prediction, Segmentation, Settings, validated
+from napari_unet.core.text import printable
 from napari_unet.core.training.run_log import Timetable
 from napari_unet.io.atomic import write_text
 from napari_unet.io.model_file import SUFFIX
-from napari_unet.io.records import FileName, inside, read_json
+from napari_unet.io.records import FileName, check_name, inside, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,13 +106,19 @@ def run_folder_of(model: Path) -> Path:
 
 
 def check_own(model: Path) -> None:
-    """Refuse a model whose run would replace that of another, as m and m.safetensors.
+    """Refuse a model whose run could not be kept, or only in place of another.
 
     Raises
     ------
+    ValueError
+        Its name is none that the record of a run takes.
     FileExistsError
-        The other model is beside it.
+        The other model is beside it, as m and m.safetensors.
     """
+    try:
+        check_name(model.name)
+    except ValueError as error:
+        raise ValueError(f"{printable(model)}: its name {error}.") from None
     folder = run_folder_of(model)
     try:
         other = model.with_name(read_run(folder).model)
