@@ -260,15 +260,17 @@ def test_all_files_that_cannot_be_read_are_named(
     assert f"{images}/b.tif" not in told
 
 
+@pytest.mark.parametrize("kind", [(), ("--labels", "binary")])
 @pytest.mark.parametrize(("inverted", "told"), [(False, False), (True, True)])
 def test_masks_that_look_inverted_are_told(
     tmp_path: Path,
     inverted: bool,
     told: bool,
+    kind: tuple[str, ...],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     mask = ((CELLS > 0) != inverted).astype(np.uint8) * 255
     labels = save(tmp_path / "l", a=mask)
     target = str(tmp_path / "w.tif")
-    assert main(["weights", str(labels / "a.tif"), "--output", target]) == 0
+    assert main(["weights", str(labels / "a.tif"), *kind, "--output", target]) == 0
     assert ("invert the masks" in capsys.readouterr().err) == told

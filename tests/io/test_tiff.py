@@ -228,8 +228,10 @@ def test_four_channels_of_fluorescence_are_no_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.data, COLOUR)
 
 
-@pytest.mark.parametrize("dtype", ["?", "u1", "u2"])
-@pytest.mark.parametrize("reader", [read_image, read_labels])
+@pytest.mark.parametrize(
+    ("dtype", "reader"),
+    [("?", read_image), ("u1", read_image), ("u2", read_image), ("?", read_labels)],
+)
 def test_white_as_zero_is_read_as_it_is_shown(
     tmp_path: Path, dtype: str, reader: Any
 ) -> None:
@@ -241,7 +243,21 @@ def test_white_as_zero_is_read_as_it_is_shown(
         [highest, highest - 1, highest - 1],
         [highest - 1, highest, highest - 1],
     ]
-    assert "white as 0" in reader(path).notes[0]
+    assert "white as 0: read inverted" in reader(path).notes[0]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_of_labels_with_white_as_zero_the_stored_numbers_are_read(
+    tmp_path: Path, dtype: str
+) -> None:
+    """ImageJ stores cells as 255 and shows them in black."""
+    mask = np.array([[0, 255, 255], [0, 0, 255]], dtype)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, mask, photometric="miniswhite")
+    labels = read_labels(path)
+    np.testing.assert_array_equal(labels.data, mask)
+    (note,) = labels.notes
+    assert "white as 0: of labels, the numbers" in note
 
 
 @pytest.mark.parametrize("options", [{}, {"metadata": None}, {"ome": True}])

@@ -98,11 +98,7 @@ def meaning_of(
     shares = [float(np.mean(plane.read() > 0)) for plane in planes]
     empty = shares.count(0)
     # all planes together: one may well be full of cells
-    if (
-        kind is None
-        and meaning == "binary"
-        and (share := float(np.mean(shares))) > _MOST
-    ):
+    if meaning == "binary" and (share := float(np.mean(shares))) > _MOST:
         notes.append(
             f"{what}: {100 * share:.0f} % of the pixels are cells: if 0 stands for "
             "these and the other value for background, invert the masks."

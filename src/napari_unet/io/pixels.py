@@ -101,6 +101,8 @@ class Pixels:
         Three equal colours became one channel.
     altered : bool
         Values were compressed as JPEG does, so they cannot be those of labels.
+    labels : Pixels or None
+        What is read of labels, where their numbers are not those that are shown.
     """
 
     data: ArrayLike
@@ -114,6 +116,7 @@ class Pixels:
     foreign: str = ""
     grey: bool = False
     altered: bool = False
+    labels: Pixels | None = None
 
     def __post_init__(self) -> None:
         if len(self.axes) != len(self.data.shape):
@@ -151,6 +154,8 @@ class Pixels:
                 f"{shown}: its colours are {self.foreign}; images are read in grey or "
                 "RGB: convert it, or name the axes to read the values as they are."
             )
+        if labels and self.labels is not None:
+            return self.labels.image(name, axes, labels=True)
         if self.palette is not None:
             found = self._shown(axes, shown, labels=labels)
             return found.image(name, axes, labels=labels)

@@ -41,12 +41,7 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
     if series.kind == "lsm":
         return pixels  # measured values, in whatever colours
     if kind == _PHOTOMETRIC.MINISWHITE:
-        if page.bitspersample == 1 and page.software == _TIFFFILE:
-            note = "its header calls 1 black, as tifffile's do of any mask: 1 is read."
-            return replace(pixels, notes=(*pixels.notes, note))
-        note = "it is stored with white as 0: read inverted, as it is shown."
-        data = _inverted(np.asarray(pixels.data), page.bitspersample)
-        return replace(pixels, data=data, notes=(*pixels.notes, note))
+        return _with_white_as_zero(pixels, page)
     if kind == _PHOTOMETRIC.PALETTE and page.colormap is not None:
         return _with_palette(pixels, page)
     if kind in _FOREIGN and page.compression.name not in _JPEG:
@@ -74,6 +69,22 @@ def with_meaning(pixels: Pixels, series: Any) -> Pixels:
             f"{slices.replace('s', 'z')}.",
         )
     return pixels
+
+
+def _with_white_as_zero(pixels: Pixels, page: Any) -> Pixels:
+    """Invert the values, unless they are numbers of labels."""
+    if page.bitspersample == 1 and page.software == _TIFFFILE:
+        note = "its header calls 1 black, as tifffile's do of any mask: 1 is read."
+        return replace(pixels, notes=(*pixels.notes, note))
+    begin = "it is stored with white as 0:"
+    note = f"{begin} read inverted, as it is shown."
+    data = _inverted(np.asarray(pixels.data), page.bitspersample)
+    shown = replace(pixels, data=data, notes=(*pixels.notes, note))
+    if page.bitspersample == 1:
+        return shown
+    # ImageJ shows masks with an inverting table: their cells are 255, and black
+    note = f"{begin} of labels, the numbers are read as they are stored."
+    return replace(shown, labels=replace(pixels, notes=(*pixels.notes, note)))
 
 
 def _with_palette(pixels: Pixels, page: Any) -> Pixels:
