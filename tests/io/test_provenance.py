@@ -288,13 +288,22 @@ def test_outputs_never_lie_on_inputs(tmp_path):
 
 
 def test_results_are_told_apart_from_images(tmp_path):
-    folder = PredictionFolder(tmp_path / "out", ("instances",))
-    images = [tmp_path / "a.tif", tmp_path / "out" / "b.tif"]
-    made = [
-        tmp_path / "out" / "instances" / "a.tif",
-        tmp_path / "out" / "ctc" / "a_RES" / "mask000.tif",
-        tmp_path / "out" / "classes" / "c.zarr",
-    ]
+    out, labels = tmp_path / "out", np.ones((4, 5), int)
+    folder = PredictionFolder(out, ("instances",))
+    made = [out / "instances" / "a.tif", out / "classes" / "c.zarr"]
+    for path in made:
+        path.parent.mkdir(parents=True)
+        write_labels(path, labels, "yx", made=MADE)
+    with folder.placed(tmp_path / "a.tif", "ctc", MADE) as path:
+        path.mkdir()
+        write_labels(path / "mask000.tif", labels, "yx")
+    made += [out / "ctc" / "a_RES" / "mask000.tif", out / "classes" / "c.zarr" / "0"]
+    # folders of people may have the names of kinds
+    below = ("b.tif", "image/b.tif", "classes/b.tif", "ctc/b.tif", "points/b.tif")
+    images = [tmp_path / "a.tif", *(out / name for name in below)]
+    for path in images:
+        path.parent.mkdir(exist_ok=True)
+        write_labels(path, labels, "yx")
     assert folder.without_results([*made, *images]) == images
 
 

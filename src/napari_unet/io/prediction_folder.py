@@ -45,6 +45,7 @@ IMAGE = "image"
 TABLE, POINTS = "table", "points"
 # Made from the instances: measurements, points, and files for other programs.
 OF_CELLS = (TABLE, POINTS, *FORMATS)
+_EVERY = (*KINDS, IMAGE, *OF_CELLS)
 RECORD = "prediction.json"
 UNFINISHED = "unfinished"
 _NOTES = "made"
@@ -115,13 +116,11 @@ class PredictionFolder:
         return [target for target in every if target.exists()]
 
     def without_results(self, files: Sequence[Path]) -> list[Path]:
-        """Return those of some images that are not in a folder of results."""
-        every = (*KINDS, IMAGE, *OF_CELLS, UNFINISHED)
-        own = [(self.folder / kind).resolve() for kind in every]
+        """Return those of some images that are not results of this program."""
         return [
             file
             for file in files
-            if not any(map(split_number(file)[0].resolve().is_relative_to, own))
+            if not any(self._is_result(file, kind) for kind in (UNFINISHED, *_EVERY))
         ]
 
     def places(self, file: Path, kinds: Sequence[str]) -> list[Path]:
@@ -288,6 +287,19 @@ class PredictionFolder:
     def _waiting(self, kind: str) -> Path:
         """Return the folder of outputs until they are renamed."""
         return self.folder / UNFINISHED / f"napari-unet-{kind}"
+
+    def _is_result(self, file: Path, kind: str) -> bool:
+        """Whether an image is a result of a kind, or lies in one."""
+        folder, path = self.folder / kind, split_number(file)[0].resolve()
+        if not path.is_relative_to(folder.resolve()):
+            return False
+        if kind == UNFINISHED:
+            return True
+        # people may have images in a folder of this name
+        target = folder.joinpath(*path.relative_to(folder.resolve()).parts[:1])
+        if kind in OF_CELLS:
+            return read_note(self._note(target), target) is not None
+        return read_provenance(target) is not None
 
     def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
         """Whether a result exists and need not be made."""
