@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from napari_unet.core.events import FilePredicted
+from napari_unet.engine.uploading import uploaded
 from napari_unet.io.export import write_labels
 from napari_unet.io.images import find, read_image
 from napari_unet.io.names import image_name
-from napari_unet.io.provenance import content_stamp
-from napari_unet.io.remote import is_remote, upload, url_of
+from napari_unet.io.prediction_folder import PredictionFolder
+from napari_unet.io.provenance import Provenance, content_stamp
+from napari_unet.io.remote import is_remote, sizes, upload, url_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,6 +94,76 @@ def test_an_image_goes_to_s3_and_comes_back(tmp_path: Path, bucket: str) -> None
     list(upload(tmp_path / "b.zarr", target))
     np.testing.assert_array_equal(read_image(target).read(), other)
     assert content_stamp(Path(target)) != before
+
+
+@pytest.mark.parametrize("suffix", ["tif", "zarr"])
+def test_an_upload_replaces_only_results_and_only_on_demand(
+    tmp_path: Path, bucket: str, suffix: str
+) -> None:
+    file, url = tmp_path / f"a.{suffix}", f"{bucket}/{suffix}"
+    if suffix == "zarr":
+        file.mkdir()
+    folder = PredictionFolder(tmp_path / "out", ("instances", "table", "ctc"))
+
+    def make(seed: int) -> None:
+        made = Provenance(file.name, "1", "m", "2", {"seed": seed})
+        labels = np.random.default_rng(seed).integers(0, 9, (60, 70))
+        write_labels(folder.ready_target(file, "instances"), labels, "yx", made=made)
+        with folder.placed(file, "table", made) as path:
+            path.write_text("label\n" * (seed + 1))
+        with folder.placed(file, "ctc", made) as path:
+            path.mkdir()
+            (path / "res_track.txt").write_text("1 0 0 0\n" * (seed + 1))
+
+    def problem(*, overwrite: bool = False) -> str:
+        done = FilePredicted(str(file), 1, 1.0)
+        *_, last = uploaded(iter([done]), folder, url, overwrite=overwrite)
+        assert isinstance(last, FilePredicted)
+        return last.problem or ""
+
+    make(0)
+    assert problem() == problem() == ""
+    before = sizes(url)
+    make(1)
+    assert f"{url}/instances/a.{suffix}: is there already and is not" in problem()
+    assert sizes(url) == before
+    assert problem(overwrite=True) == ""
+    assert sizes(url) == sizes(folder.folder)
+    # what people put there
+    make(2)
+    write_labels(tmp_path / f"mine.{suffix}", np.ones((3, 4), int), "yx")
+    (tmp_path / "mine.csv").write_text("mine")
+    (tmp_path / "mine.txt").write_text("mine")
+    for source, name in (
+        (f"mine.{suffix}", f"instances/a.{suffix}"),
+        ("mine.csv", "table/a.csv"),
+        ("mine.txt", "ctc/a_RES/res_track.txt"),
+    ):
+        list(upload(tmp_path / source, f"{url}/{name}"))
+        before = sizes(url)
+        told = problem(overwrite=True)
+        place = f"{url}/{name.removesuffix('/res_track.txt')}"
+        assert f"{place}: is there already and does not tell that napari-" in told
+        assert sizes(url) == before
+        list(upload(folder.folder / name, f"{url}/{name}"))
+
+
+def test_an_upload_that_broke_off_is_done_again(tmp_path: Path, bucket: str) -> None:
+    write(tmp_path / "a.zarr")
+    url = f"{bucket}/broken/instances/a.zarr"
+    target = tmp_path / "out" / "instances" / "a.zarr"
+    made = Provenance("a.zarr", "1", "m", "2", {})
+    target.parent.mkdir(parents=True)
+    write_labels(target, np.ones((600, 700), int), "yx", made=made)
+    half = upload(target, url)
+    next(half)
+    half.close()
+    assert 0 < len(sizes(url)) < len(sizes(target))
+    folder = PredictionFolder(tmp_path / "out", ("instances",))
+    done = FilePredicted(str(tmp_path / "a.zarr"), 1, 1.0)
+    *_, last = uploaded(iter([done]), folder, f"{bucket}/broken/")
+    assert last == done
+    assert sizes(url) == sizes(target)
 
 
 def test_what_is_not_on_s3_is_told(bucket: str) -> None:

@@ -235,7 +235,9 @@ def _predict(
     )
     events = reporter.watched(events)
     if options.upload is not None:
-        events = uploaded(events, predictor.folder, options.upload)
+        events = uploaded(
+            events, predictor.folder, options.upload, overwrite=options.overwrite
+        )
     return follow_files(options, predictor.folder.kinds, events, line)
 
 

@@ -127,10 +127,13 @@ class PredictionFolder:
         """Return the possible paths of outputs of an image, each before its note."""
         found = []
         for target in (t for kind in kinds for t in self._targets(file, kind)):
-            found.append(target)
-            if target.parent.name in OF_CELLS:
-                found.append(self._note(target))
+            note = self.note_of(target)
+            found += [target] if note is None else [target, note]
         return found
+
+    def note_of(self, result: Path) -> Path | None:
+        """Return the path of the note on a result, None if the result tells itself."""
+        return self._note(result) if result.parent.name in OF_CELLS else None
 
     def ready_target(self, file: Path, kind: str) -> Path:
         """Return the path of an output; its folder is made."""
@@ -297,15 +300,15 @@ class PredictionFolder:
             return True
         # people may have images in a folder of this name
         target = folder.joinpath(*path.relative_to(folder.resolve()).parts[:1])
-        if kind in OF_CELLS:
-            return read_note(self._note(target), target) is not None
-        return read_provenance(target) is not None
+        note = self.note_of(target)
+        made = read_note(note, target) if note else read_provenance(target)
+        return made is not None
 
     def _is_there(self, target: Path, wanted: Provenance, overwrite: bool) -> bool:
         """Whether a result exists and need not be made."""
         if not (target.exists() or target.is_symlink()):
             return False
-        note = self._note(target) if target.parent.name in OF_CELLS else None
+        note = self.note_of(target)
         check_ours(target, note)
         found = read_note(note, target) if note else read_provenance(target)
         if overwrite or found is None:

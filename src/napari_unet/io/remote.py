@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from napari_unet.core.text import lacking, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "http", "https")
 _URL = re.compile(rf"({'|'.join(SCHEMES)}):/+(.+)", re.DOTALL)
@@ -99,6 +99,46 @@ def _stamp(path: str | Path) -> str:
             key = f"{array.path}/{array.metadata.encode_chunk_key(at)}".lstrip("/")
             digest.update(repr(_state(store, key)).encode())
     return f"description and some chunks:{digest.hexdigest()}"
+
+
+def sizes(path: str | Path) -> dict[str, int]:
+    """Return the sizes of the files of a folder, here or in a store, by name.
+
+    That of a file is called ""; empty if nothing is there.
+    """
+    if is_remote(path):
+        with _explained(path):
+            return _sizes(url_of(path))
+    path = Path(path)
+    if path.is_file():
+        return {"": path.stat().st_size}
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {f.relative_to(path).as_posix(): f.stat().st_size for f in files}
+
+
+def _sizes(url: str) -> dict[str, int]:
+    import obstore
+
+    folder, name = url.rsplit("/", 1)
+    state = _state(_store(folder), name)
+    found = {} if state is None else {"": state[0]}
+    for batch in obstore.list(_store(url)):
+        found |= {one["path"]: one["size"] for one in batch}
+    return found
+
+
+def download(source: str, target: Path, names: Iterable[str]) -> None:
+    """Copy files of a folder of a store, or a file, by their names as in `sizes`."""
+    import obstore
+
+    with _explained(source):
+        for name in names:
+            folder, last = f"{source}/{name}".rstrip("/").rsplit("/", 1)
+            file = target / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with file.open("wb") as opened:
+                for part in obstore.get(_store(folder), last):
+                    opened.write(part)
 
 
 def upload(source: Path, target: str) -> Iterator[float]:
