@@ -133,9 +133,10 @@ def choose_settings(
     def scores(tried: Segmentation) -> NDArray[np.float64]:
         """Return the average precision in each part."""
         found = [part.found(tried, cell_classes) for part in parts]
+        pairs = zip(found, true, strict=True)
         # in lists, as each is an image: a volume alone would be judged slice by slice
-        pairs = ([[one], [other]] for one, other in zip(found, true, strict=True))
-        return np.array([average_precision(*pair, OVERLAPS).mean() for pair in pairs])
+        every = [average_precision([one], [other], OVERLAPS) for one, other in pairs]
+        return np.array([each.mean() for each in every])
 
     usual = scores(settings)
     best = float(np.average(usual, weights=cells))
