@@ -142,22 +142,61 @@ def test_cells_are_found_by_settings_for_the_image_as_it_is() -> None:
     assert (*sizes, found.min_distance) == (20, 40, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [({}, True), ({"scale": 0.5}, False), ({"preset": "auto"}, False)],
-)
-def test_another_image_size_is_advised_for_large_cells(
-    changes: dict[str, Any], told: bool
-) -> None:
+def large_cells() -> tuple[np.ndarray, np.ndarray]:
+    """Two cells that are 90 pixels wide, as discs of their size."""
     labels = np.zeros((200, 200), np.uint16)
     labels[10:90, 10:90], labels[110:190, 110:190] = 1, 2
-    settings = TINY.replace(steps=1, **changes)
-    job = train([labels > 0], [labels], settings, kind="instances", device="cpu")
+    return (labels > 0).astype(np.float32), labels
+
+
+@pytest.mark.parametrize(
+    ("changes", "size"),
+    [
+        ({}, 0.44),
+        ({"scale": 0.5}, 0.5),
+        ({"shrink": False}, 1.0),
+        # which sees 92 pixels around each
+        ({"depth": 4, "width": 2}, 1.0),
+    ],
+)
+def test_images_are_shrunk_where_cells_are_wider_than_the_network_sees(
+    changes: dict[str, Any], size: float
+) -> None:
+    image, labels = large_cells()
+    settings = TINY.replace(**{"steps": 1, "depth": 3, **changes})
+    job = train([image], [labels], settings, kind="instances", device="cpu")
     (started,) = (e for e in job if isinstance(e, events.TrainingStarted))
-    assert [n for n in started.notes if n.startswith("Cells are 90 pixels wide")] == [
-        "Cells are 90 pixels wide: the network would see more around each with an "
-        "image size of 0.44 (--scale), or with the preset Automatic (auto)."
-    ] * told
+    decided = {d.field: d.reason for d in started.decisions}
+    if size == 0.44:
+        assert decided["scale"].startswith("Cells are 90.3 pixels wide, and the net")
+    else:
+        assert decided == {}
+    *_, last = train([image], [labels], settings, kind="instances", device="cpu")
+    assert isinstance(last, events.TrainingFinished)
+    assert last.model.card.training.scale == size
+    found = probabilities(last.model, Image(image, "yx"))
+    assert found.shape == (2, 200, 200)
+
+
+def test_a_shrunk_training_that_goes_on_is_one_without_a_break(tmp_path: Path) -> None:
+    image, labels = large_cells()
+    settings = TINY.replace(steps=4, depth=3)
+    given: dict[str, Any] = {"kind": "instances", "device": "cpu"}
+    *_, whole = train([image], [labels], settings, **given)
+    kept = tmp_path / "checkpoint.safetensors"
+    job = train([image], [labels], settings, checkpoint=kept, **given)
+    while True:
+        event = next(job)
+        if isinstance(event, events.StepDone) and event.step == 2:
+            job.close()
+            break
+    *_, last = train([image], [labels], settings, resume=kept, **given)
+    assert isinstance(whole, events.TrainingFinished)
+    assert isinstance(last, events.TrainingFinished)
+    assert last.model.card.training == whole.model.card.training
+    assert last.model.card.training.scale == 0.44
+    for name, weight in whole.model.weights.items():
+        np.testing.assert_array_equal(last.model.weights[name], weight)
 
 
 def test_cells_are_told_apart_by_the_waists_of_a_start_of_the_same_size() -> None:

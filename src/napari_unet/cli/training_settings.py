@@ -50,6 +50,8 @@ def training_settings(
     _check_network(settings, changes)
     if "encoder" in changes and begun is None:
         settings = settings.with_network(settings.network, changes["encoder"])
+    if "scale" in changes:
+        changes.setdefault("shrink", False)
     if options.validation is not None:
         changes["validation"] = _share(options.validation)
     if options.steps is not None:

@@ -74,7 +74,9 @@ def replay(
     if card.members == 1:
         job = begin(pairs, card.training, options)
     else:
-        job = Course(lambda _: pairs, card.training, options, begin=begin)
+        job = Course(
+            lambda _: pairs, card.training, options, begin=begin, as_given=True
+        )
         for _ in job.prepare():
             pass
     waiting = list(corrections)

@@ -286,9 +286,31 @@ def _other_scale(found: Fingerprint, ndim: int) -> float | None:
     return value if value < 1 and thick else None
 
 
-def size_for_large(width: float) -> float | None:
-    """Return the image size for slices with cells so wide, in pixels; None for any."""
-    return max(float(f"{_NOT_WIDE / width:.2g}"), 0.1) if width > _WIDE else None
+def shrunk(found: Fingerprint, settings: Training) -> Training:
+    """Return the settings with a smaller image size, if cells are too wide otherwise.
+
+    As of the planner, for settings that are not its own: where the median cell is wider
+    than 60 pixels and the network sees less than three quarters of it around each. The
+    decision is recorded.
+    """
+    width = found.diameter
+    if width is None or width <= _WIDE:
+        return settings
+    network = _network(found, settings)
+    if network.sees_window or network.halo[-1] >= _SEEN * width:
+        return settings
+    value = _other_scale(found, settings.ndim)
+    if value is None or value >= 1:
+        return settings
+    seen = network.halo[-1]
+    decision = Decision(
+        field="scale",
+        value=value,
+        reason=f"Cells are {width:.3g} pixels wide, and the network sees {seen} around "
+        f"each: it works on images shrunk to {value:g} of their size.",
+        alternatives=("1 (as they are)",),
+    )
+    return settings.replace(scale=value, decisions=(*settings.decisions, decision))
 
 
 def _base(settings: Training) -> Training:

@@ -93,7 +93,7 @@ class Training(GrownSettings):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             *("network", "padded", "encoder", "task", "loss", "structured_noise"),
-            *("flat", "scale", "folds", "try_both", "by_hand", "decisions"),
+            *("flat", "scale", "shrink", "folds", "try_both", "by_hand", "decisions"),
         }
     )
 
@@ -157,6 +157,12 @@ class Training(GrownSettings):
         description="Size at which the network sees images, as a share of their own: "
         "below 1 they are shrunk, for cells that are wider than it sees; results "
         "have the size of the image.",
+    )
+    shrink: bool = Field(
+        True,
+        title="Shrink for large cells",
+        description="Choose a smaller image size where cells are wider than the "
+        "network sees, unless an image size is given; of slices, and from scratch.",
     )
     optimiser: Literal["sgd", "adamw"] = Field(
         "adamw",

@@ -97,10 +97,6 @@ class Objective(ABC):
         `start` is the card of the model that the training begins with.
         """
 
-    def advice(self) -> tuple[str, ...]:
-        """Return what may be worth another choice, in sentences."""
-        return ()
-
     def hold_out(self, examples: Sequence[Example], card: ModelCard) -> TrainingSet:
         """Part the examples into those to learn from and those to judge by."""
         rng = np.random.default_rng([self.settings.seed, 2])

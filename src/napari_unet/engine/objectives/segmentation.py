@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import pi
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +19,11 @@ from napari_unet.core.cells.segmentation_tuning import (
 from napari_unet.core.events import ValidationTile
 from napari_unet.core.geometry.boxes import full_box
 from napari_unet.core.training.loss_weights import class_weights
-from napari_unet.core.training.planner import size_for_large
 from napari_unet.core.training.training_set import (
     cell_sizes,
     count_classes,
     make_example,
 )
-from napari_unet.core.training.training_settings import AUTO
 from napari_unet.engine.network.network import prepare
 from napari_unet.engine.objectives.objective import Objective
 from napari_unet.engine.training import divergence
@@ -134,21 +131,6 @@ class SegmentationObjective(Objective):
                 min_distance=round(between, 2),
             )
         return {"classes": self.classes, "segmentation": found}
-
-    def advice(self) -> tuple[str, ...]:
-        """As `Objective.advice`: another image size for large cells."""
-        settings = self.settings
-        if settings.scale != 1 or settings.ndim == 3 or settings.preset == AUTO:
-            return ()
-        width = 2 * (np.median(self._sizes) / pi) ** 0.5 if len(self._sizes) else 0.0
-        size = size_for_large(width)
-        if size is None:
-            return ()
-        return (
-            f"Cells are {width:.0f} pixels wide: the network would see more around "
-            f"each with an image size of {size:g} (--scale), or with the preset "
-            "Automatic (auto).",
-        )
 
     def learn(self, training_set: TrainingSet, device: torch.device) -> None:
         """As `Objective.learn`."""

@@ -7,13 +7,15 @@ the checkpoint, so that an interrupted training resumes where it was.
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from napari_unet.core.events import Judging, StepDone, TrainingFinished, TrainingStarted
 from napari_unet.core.text import reason
+from napari_unet.core.training.fingerprint import Observer
 from napari_unet.core.training.folds import Fold
+from napari_unet.core.training.planner import shrunk
 from napari_unet.core.training.run_log import RunLog
 from napari_unet.core.training.training_settings import AUTO
 from napari_unet.engine.training.contest import Contest, name_of
@@ -73,6 +75,8 @@ class Course:
         Shows the time already used up.
     begin : callable
         Makes the run of one network.
+    as_given : bool
+        Choose no image size by the cells: the settings are those of a training before.
     """
 
     def __init__(
@@ -83,8 +87,10 @@ class Course:
         *,
         clock: Stopwatch | None = None,
         begin: Callable[..., TrainingRun] = TrainingRun,
+        as_given: bool = False,
     ) -> None:
         self._begin, self._pairs, self._settings = begin, pairs, settings
+        self._as_given = as_given
         self._options = options
         self._clock = clock or Stopwatch()
         self._contest: Contest | None = None
@@ -168,7 +174,35 @@ class Course:
         if self._run is not None:
             self._run.finish()
 
+    def _fit_size(self) -> Iterator[None]:
+        """Choose the size of the images, if that is left to the program."""
+        settings, options = self._settings, self._options
+        planned = settings.preset == AUTO or settings.try_both
+        if self._as_given or not settings.shrink or settings.scale != 1 or planned:
+            return
+        if settings.task != "segment" or settings.ndim == 3 or options.start:
+            return
+        if (begun := self._begun()) is not None:
+            size, decisions = begun.scale, begun.decisions
+            self._settings = settings.replace(scale=size, decisions=decisions)
+            return
+        observer = Observer()
+        for field, known in self._pairs(2):
+            observer.add(field, known)
+            yield
+        with suppress(ValueError):  # nothing is annotated: the run says it
+            self._settings = shrunk(observer.fingerprint(), settings)
+
+    def _begun(self) -> Training | None:
+        """Return the settings with which the training to resume was begun."""
+        resume = self._options.resume
+        if resume is None:
+            return None
+        files = (resume, member_file(resume, 0))
+        return next((read_card(f).training for f in files if f.exists()), None)
+
     def _find_legs(self) -> Iterator[None]:
+        yield from self._fit_size()
         settings = self._settings
         if settings.try_both:
             options = self._options

@@ -180,11 +180,6 @@ class TrainingRun:
             problem=self._log_problem,
         )
 
-    def _advice(self) -> tuple[str, ...]:
-        """Return what may be worth another choice, as long as there is a choice."""
-        begun = self._options.start is not None or self._options.resume is not None
-        return () if begun else self.loop.prepared.objective.advice()
-
     def _rule(self) -> Normalisation:
         """Return the normalisation: that of the checkpoint or start model, if any."""
         options = self._options
@@ -256,7 +251,7 @@ class TrainingRun:
             prepared.team.describe(prepared.device),
             prepared.precision,
             prepared.training_set.validation,
-            (*prepared.state.card.notes, *self._changes, *self._advice()),
+            (*prepared.state.card.notes, *self._changes),
             prepared.state.card.training.decisions,
             self._settings.ndim,
         )

@@ -135,6 +135,10 @@ class ActiveRun:
         if isinstance(event, events.Notice):
             self._message.emit("info", event.sentence)
         if isinstance(event, events.TrainingStarted):
+            if not self.record.settings.decisions:
+                # of settings that were not planned: what the cells asked for
+                for decision in event.decisions:
+                    self._message.emit("info", decision.reason)
             self.ndim = self.corrections.ndim = event.ndim
             self._add_new_planes()
 
