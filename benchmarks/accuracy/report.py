@@ -50,6 +50,9 @@ The ablation, `isbi2012_accurate`, `isbi2012_scribbles`, `hela_accurate` and `qc
 were measured before the last changes of the recipe: at that time, patches on objects
 were drawn by pixels, whole images were held out more often, and the settings for
 cells were changed more easily (docs/recipe.md).
+
+`hela`, `usiigaci`, `gowt1` and the ablation of DIC-HeLa were measured before images
+were shrunk for large cells (docs/recipe.md), `psc_finetuned` with the starter before.
 """
 
 
