@@ -356,16 +356,16 @@ def test_a_training_that_plans_itself_says_why_and_keeps_it(
     command += ["--width", "4", "--patch", "36", "--json", str(report)]
     assert main([*command, "--output", str(model)]) == 0
     told = capsys.readouterr().err
-    reason = "5 % of the 21600 annotated pixels are 0.8 patches; a step takes 2 to 31"
-    assert f"batch 2: {reason} on a CPU." in told
+    reason = "5 % of the 21600 annotated pixels are 0.8 patches; a step takes 4 to 31"
+    assert f"batch 4: {reason} on a CPU." in told
     training = read_card(model).training
     assert [d.field for d in training.decisions] == ["depth", "batch"]
     assert training.by_hand == ("minutes", "patch", "steps", "width")
-    assert (training.width, training.patch, training.batch) == (4, 36, 2)
+    assert (training.width, training.patch, training.batch) == (4, 36, 4)
     decisions = json.loads(report.read_text())["decisions"]
     assert [d["field"] for d in decisions] == ["depth", "batch"]
     assert main(["info", str(model)]) == 0
-    assert f"batch 2: {reason}" in capsys.readouterr().out
+    assert f"batch 4: {reason}" in capsys.readouterr().out
     # the budget alone is another: the rest is as it was planned
     command[command.index("2")] = "3"
     del command[command.index("--width") : command.index("--json")]

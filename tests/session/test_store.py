@@ -122,7 +122,7 @@ def test_a_change_is_told_once_and_an_equal_project_is_none(
 
 
 def test_an_unknown_image_has_no_annotation(store: ProjectStore) -> None:
-    with pytest.raises(KeyError, match="zzz"):
+    with pytest.raises(KeyError, match="was removed from the project"):
         store.annotation("zzz")
 
 
