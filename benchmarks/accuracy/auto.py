@@ -90,8 +90,9 @@ def section(done: Mapping[str, Measured]) -> Iterator[str]:
     yield (
         "Both presets learn the same images for the same minutes; medians of the seeds "
         f"with the least and the most. Auto is better or worse by more than {_ALIKE:g} "
-        "of the score. Stacks are learnt slice by slice, unless auto chooses otherwise. "
-        "For Usiigaci quick was measured before it shrank images for large cells, too."
+        "of the score. Stacks are learnt slice by slice, unless auto chooses "
+        "otherwise. For Usiigaci quick was measured before it shrank images for large "
+        "cells, too."
     )
     yield ""
     if not done:
