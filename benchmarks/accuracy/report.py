@@ -51,8 +51,8 @@ were measured before the last changes of the recipe: at that time, patches on ob
 were drawn by pixels, whole images were held out more often, and the settings for
 cells were changed more easily (docs/recipe.md).
 
-`hela`, `usiigaci`, `gowt1` and the ablation of DIC-HeLa were measured before images
-were shrunk for large cells (docs/recipe.md), `psc_finetuned` with the starter before.
+`usiigaci`, `gowt1` and the ablation of DIC-HeLa were measured before images were shrunk
+for large cells (docs/recipe.md), `psc_finetuned` with the starter before.
 """
 
 
