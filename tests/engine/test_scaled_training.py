@@ -168,7 +168,7 @@ def test_images_are_shrunk_where_cells_are_wider_than_the_network_sees(
     (started,) = (e for e in job if isinstance(e, events.TrainingStarted))
     decided = {d.field: d.reason for d in started.decisions}
     if size == 0.44:
-        assert decided["scale"].startswith("Cells are 90.3 pixels wide, and the net")
+        assert decided["scale"].startswith("Cells are 90.3 pixels wide: the network")
     else:
         assert decided == {}
     *_, last = train([image], [labels], settings, kind="instances", device="cpu")

@@ -417,6 +417,8 @@ def test_memory_that_ran_out_before_a_checkpoint_is_remembered(bench: Bench) -> 
     assert (again.job.resume, again.job.settings.patch) == (False, 10)
     bench.worker.fail(again, "No memory.", "OutOfMemoryError", out_of_memory=True)
     bench.control.plan.set(training=TINY.replace(patch=12))
+    # which stays so when the list of runs changes
+    bench.control.on_runs_renamed()
     assert bench.start().job.settings.patch == 12
 
 

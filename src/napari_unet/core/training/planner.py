@@ -252,6 +252,10 @@ def _distance(found: Fingerprint) -> str:
 
 
 def _scale(found: Fingerprint, _: Machine, settings: Training) -> Decision | None:
+    return _resized(found, settings)
+
+
+def _resized(found: Fingerprint, settings: Training) -> Decision | None:
     """Scale images so that the network sees whole cells with few poolings."""
     width = found.diameter
     if width is None or _NARROW <= width <= _WIDE:
@@ -287,30 +291,18 @@ def _other_scale(found: Fingerprint, ndim: int) -> float | None:
 
 
 def shrunk(found: Fingerprint, settings: Training) -> Training:
-    """Return the settings with a smaller image size, if cells are too wide otherwise.
+    """Return settings that are not planned with the planner's smaller image size.
 
-    As of the planner, for settings that are not its own: where the median cell is wider
-    than 60 pixels and the network sees less than three quarters of it around each. The
-    decision is recorded.
+    For slices whose cells are so wide that the network sees less than three quarters of
+    one around each. The decision is recorded.
     """
-    width = found.diameter
-    if width is None or width <= _WIDE:
+    decision, network = _resized(found, settings), _network(found, settings)
+    if decision is None or network.sees_window:
         return settings
-    network = _network(found, settings)
-    if network.sees_window or network.halo[-1] >= _SEEN * width:
-        return settings
-    value = _other_scale(found, settings.ndim)
-    if value is None or value >= 1:
-        return settings
-    seen = network.halo[-1]
-    decision = Decision(
-        field="scale",
-        value=value,
-        reason=f"Cells are {width:.3g} pixels wide, and the network sees {seen} around "
-        f"each: it works on images shrunk to {value:g} of their size.",
-        alternatives=("1 (as they are)",),
-    )
-    return settings.replace(scale=value, decisions=(*settings.decisions, decision))
+    decisions = *settings.decisions, decision
+    other = settings.replace(scale=decision.value, decisions=decisions)
+    sees_little = network.halo[-1] < _SEEN * (found.diameter or 0)
+    return other if other.scale < 1 and sees_little else settings
 
 
 def _base(settings: Training) -> Training:

@@ -367,23 +367,23 @@ class PredictionControl:
         if not (self.tables.watched or self.segmentation.edge_smoothing):
             return  # nothing looks at them
         for image_id, results in self.results.items():
-            known = results.pixels
-            if known is None or image_id in self._sharing:
-                continue
-            if not self._images.layers(image_id):
+            known, is_open = results.pixels, self._images.layers(image_id)
+            if known is None or not is_open or image_id in self._sharing:
                 continue
             try:
                 now = self._images.reference(image_id)
-                if now.channels != known.channels:
-                    self._sharing.add(image_id)
-                    times = sorted({t for t, _ in results.cells.predicted})
-                    self._images.share_frames(image_id, times).then(
-                        partial(self._use_pixels, results, now),
-                        partial(self.message.emit, "error"),
-                    )
             except OSError as error:
                 self._sharing.add(image_id)  # or each tick would say it
                 self.message.emit("error", str(error))
+                continue
+            if now.channels == known.channels:
+                continue
+            self._sharing.add(image_id)
+            times = sorted({t for t, _ in results.cells.predicted})
+            self._images.share_frames(image_id, times).then(
+                partial(self._use_pixels, results, now),
+                partial(self.message.emit, "error"),
+            )
 
     def _use_pixels(self, results: ResultLayers, now: ImageReference) -> None:
         self._sharing.discard(results.image.id)

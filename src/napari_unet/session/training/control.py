@@ -83,8 +83,8 @@ class TrainingControl:
         return not problem, problem
 
     def on_runs_renamed(self) -> None:
-        """Read what an interrupted run started from again."""
-        if self.state == "idle":
+        """Read again what the interrupted run started from, if there is such a run."""
+        if self.plan.unfinished is not None:
             self.plan.read_unfinished()
 
     def forget_interrupted(self) -> None:
